@@ -1,0 +1,33 @@
+import { defineConfig } from 'vitest/config';
+
+/**
+ * `npm test` runs three projects: `unit` (pure code and fakes), `integration` (one real part on loopback:
+ * a database, a chain, the sidecar) and `function` (the bundles under the real RIE, through the sidecar).
+ */
+export default defineConfig({
+  test: {
+    // Two cores: more workers only make the parts that really run wait for each other.
+    maxWorkers: 2,
+    projects: [
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 20_000 } },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'function',
+          include: ['test/function/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 180_000,
+          // One stack of real processes at a time.
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
