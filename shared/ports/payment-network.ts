@@ -1,0 +1,78 @@
+import type { SolidHead } from '../domain/breaker.ts';
+import type { NodeTestimony, Transfer, WalkedBlock } from '../domain/transfer-evidence.ts';
+
+/**
+ * The TRON network, as payments need it. Nothing here decides: answers are brought back for the domain to judge.
+ *
+ * All methods throw `ServiceError` `chain_unavailable` where no node gave a usable answer in time, and
+ * `circuit_open` where the breaker does not let the call through (then nothing was dialled).
+ */
+export interface PaymentNetwork {
+  /** The newest solid block of a node that shows the pinned genesis. */
+  readSolidHead(): Promise<SolidHead>;
+
+  /**
+   * Reads all that signing needs, in one round: a solid reference block, the fee to allow, and whether the
+   * recipient and the wallet's balances let the transfer through.
+   * @throws ServiceError `recipient_refused`, `insufficient_funds`, `fee_above_cap`, `simulation_failed`
+   */
+  prepareTransfer(transfer: Transfer): Promise<TransferPlan>;
+
+  /**
+   * Sends the same signed bytes to every configured node. Never throws for what a node answers; an answer is
+   * never an outcome.
+   */
+  broadcast(signedTransaction: Uint8Array, txId: string): Promise<BroadcastAnswer[]>;
+
+  /**
+   * Asks every node about one transaction in solid blocks, each after reading that node's solid head. Nodes
+   * that do not show the pinned genesis and the given known solid block are left out.
+   */
+  takeTestimony(txId: string, knownHead: SolidHead | null): Promise<NodeTestimony[]>;
+
+  /**
+   * Walks one node's solid blocks from the reference block to the first block at or past `untilMs`.
+   * Ends early (and then proves nothing) when the solid chain is not that long yet, or out of time.
+   */
+  walkSolidBlocks(fromNumber: number, untilMs: number): Promise<WalkedBlock[]>;
+}
+
+/** What `Signer.sign` builds the transaction from. */
+export interface TransferPlan {
+  readonly referenceBlock: SolidHead;
+  /** The most TRX (in sun) that execution may burn; zero for TRX transfers. */
+  readonly feeLimitMicro: bigint;
+}
+
+export interface BroadcastAnswer {
+  /** The node's host, safe to show. */
+  readonly node: string;
+  /**
+   * accepted: the node took it (no promise of inclusion) · duplicate: it has it already, or had ·
+   * refused: the node will not pass it on, with its code · unclear: no answer, busy, or nonsense.
+   */
+  readonly kind: 'accepted' | 'duplicate' | 'refused' | 'unclear';
+  readonly code: string;
+}
+
+/** Builds and signs transactions with the wallet's key. Pure computing: it dials nobody. */
+export interface Signer {
+  /** The wallet that pays. */
+  readonly wallet: Transfer['sender'];
+  /**
+   * @param timestampMs unique per attempt: two equal transfers on one block with one timestamp would be one
+   *   transaction, and one payment would be lost
+   * @throws ServiceError `internal` where the bytes that came out are not exactly the transfer asked for
+   */
+  sign(
+    transfer: Transfer,
+    plan: TransferPlan,
+    times: { readonly timestampMs: number; readonly expirationMs: number },
+  ): Promise<SignedTransaction>;
+}
+
+export interface SignedTransaction {
+  readonly txId: string;
+  /** The serialised protobuf `Transaction`. */
+  readonly bytes: Uint8Array;
+}

@@ -1,0 +1,9 @@
+/**
+ * Encrypts signed transactions at rest. What is sealed for one attempt cannot be opened as another's.
+ *
+ * `open` throws where the bytes cannot be read: another key, another attempt, or damage.
+ */
+export interface Vault {
+  seal(signedTransaction: Uint8Array, paymentId: string, attemptNumber: number): Uint8Array;
+  open(sealed: Uint8Array, paymentId: string, attemptNumber: number): Uint8Array;
+}
