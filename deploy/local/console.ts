@@ -27,7 +27,7 @@ export class Console {
 
   constructor(out: Output) {
     this.#out = out;
-    this.#live = out.isTTY === true && process.env['TERM'] !== 'dumb';
+    this.#live = out.isTTY === true && process.env.TERM !== 'dumb';
     // Nobody may be reading any more (`npm start | head`); the stack must still be stopped in good order.
     out.on('error', () => {});
   }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { parseTronAddress } from '../../shared/domain/tron-address.ts';
 import { DEFAULT_STATE_DIR } from './state.ts';
 
 /** The chain that the stack pays on. */
@@ -182,6 +183,9 @@ function readNode(
   }
   if (torProxy !== undefined && !/^socks5h:\/\/[^/]+:\d+$/.test(torProxy)) {
     throw new UsageError(`--tor-proxy ${torProxy}: must look like socks5h://127.0.0.1:9050`);
+  }
+  if (parseTronAddress(usdtAddress) === undefined) {
+    throw new UsageError(`--usdt ${usdtAddress}: is not a TRON address`);
   }
   try {
     readFileSync(keyFile);

@@ -45,7 +45,7 @@ export const MACHINE: Machine = {
     }
   },
   has: (command) =>
-    (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+    (process.env.PATH ?? '').split(delimiter).some((folder) => {
       try {
         accessSync(join(folder, command), constants.X_OK);
         return true;
@@ -92,7 +92,7 @@ export async function findMissing(machine: Machine, cached: Cached): Promise<rea
 
 /** pip fetches the emulator, once. */
 async function missingPython(machine: Machine): Promise<readonly string[]> {
-  if (machine.env['AWS_LAMBDA_RIE']) return [];
+  if (machine.env.AWS_LAMBDA_RIE) return [];
   if (!machine.has('python3')) {
     return ['Python 3 is missing: install it with pip (Debian: apt-get install python3 python3-pip)'];
   }
@@ -103,7 +103,7 @@ async function missingPython(machine: Machine): Promise<readonly string[]> {
 
 /** Only the database that stands in for MongoDB needs Java, and only its first start needs Maven. */
 async function missingDatabase(machine: Machine, cached: Cached): Promise<readonly string[]> {
-  if (machine.env['MONGO_URL'] || machine.has('mongod')) return [];
+  if (machine.env.MONGO_URL || machine.has('mongod')) return [];
   const missing: string[] = [];
   const version = Number(/version "(\d+)/.exec((await machine.probe('java', ['-version'])) ?? '')?.[1]);
   if (!(version >= 17)) {
