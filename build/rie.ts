@@ -43,6 +43,8 @@ type Origin = {
   readonly fetch: (architecture: Architecture, env: NodeJS.ProcessEnv) => Promise<Buffer>;
 };
 
+const CACHE_DIR = resolve(import.meta.dirname, '../.cache/rie');
+
 const WHEEL = {
   requirement: 'aws-sam-cli==1.170.0',
   sha256: '24ebaf5ecba38dc1758089968cb89ab61e124b84e92a344fc7a2771a47f4d0bf',
@@ -91,9 +93,8 @@ export async function ensureRie(options: EnsureRieOptions = {}): Promise<Rie> {
   }
 
   const architecture = thisArchitecture();
-  const cacheDir = options.cacheDir ?? resolve(import.meta.dirname, '../.cache/rie');
-  const pathOf = (origin: Origin) =>
-    join(cacheDir, `aws-lambda-rie-${architecture}-${origin.sha256[architecture].slice(0, 12)}`);
+  const cacheDir = options.cacheDir ?? CACHE_DIR;
+  const pathOf = (origin: Origin) => pathIn(cacheDir, origin, architecture);
 
   for (const origin of ORIGINS) {
     const cached = await readFile(pathOf(origin)).catch(() => undefined);
@@ -120,6 +121,17 @@ export async function ensureRie(options: EnsureRieOptions = {}): Promise<Rie> {
     `no Lambda runtime interface emulator (${failures.join('; ')}): ` +
       'install Python 3 with pip (Debian: apt-get install python3-pip), or set AWS_LAMBDA_RIE to the path of one',
   );
+}
+
+/** Whether a start needs neither pip nor the network for RIE. `ensureRie` still checks what is there. */
+export async function isRieCached(cacheDir = CACHE_DIR): Promise<boolean> {
+  const architecture = thisArchitecture();
+  const found = ORIGINS.map((origin) => access(pathIn(cacheDir, origin, architecture), constants.X_OK));
+  return (await Promise.allSettled(found)).some(({ status }) => status === 'fulfilled');
+}
+
+function pathIn(cacheDir: string, origin: Origin, architecture: Architecture): string {
+  return join(cacheDir, `aws-lambda-rie-${architecture}-${origin.sha256[architecture].slice(0, 12)}`);
 }
 
 function thisArchitecture(): Architecture {

@@ -22,7 +22,7 @@ const MAVEN_TIMEOUT_MS = 300_000;
  */
 export async function buildLauncher(log: (line: string) => void): Promise<string> {
   const sources = await listFiles(LAUNCHER_DIR);
-  const folder = join(CACHE_DIR, await hashOf(sources));
+  const folder = await folderOf(sources);
   const classPath = [join(folder, 'classes'), join(folder, 'lib', '*')].join(delimiter);
   if (await exists(folder)) return classPath;
 
@@ -44,6 +44,11 @@ export async function buildLauncher(log: (line: string) => void): Promise<string
   } finally {
     await unlock();
   }
+}
+
+/** Whether a start needs neither Maven nor javac any more. */
+export async function isLauncherBuilt(): Promise<boolean> {
+  return await exists(await folderOf(await listFiles(LAUNCHER_DIR)));
 }
 
 /** The `java` or `javac` that JAVA_HOME names, else the one on PATH. */
@@ -95,13 +100,13 @@ async function listFiles(folder: string): Promise<string[]> {
     .sort();
 }
 
-async function hashOf(files: readonly string[]): Promise<string> {
+async function folderOf(sources: readonly string[]): Promise<string> {
   const hash = createHash('sha256');
-  for (const file of files) {
+  for (const file of sources) {
     const bytes = await readFile(file);
     hash.update(`${relative(LAUNCHER_DIR, file)} ${bytes.length}\n`).update(bytes);
   }
-  return hash.digest('hex').slice(0, 16);
+  return join(CACHE_DIR, hash.digest('hex').slice(0, 16));
 }
 
 async function exists(path: string): Promise<boolean> {

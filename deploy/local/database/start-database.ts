@@ -1,27 +1,23 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient, MongoServerError } from 'mongodb';
 import { leash } from '../leash.ts';
+import { describeExit, type PartExit, type RunningPart } from '../part.ts';
+import { findFreePort } from '../ports.ts';
 import { buildLauncher, jdkTool } from './build-launcher.ts';
 
-export type Database = {
+/** `stop` ends it after the command under way; it does nothing to a configured database, which never exits. */
+export type Database = RunningPart & {
   /** Connection string, without a database's name. */
   readonly url: string;
   readonly kind: 'configured' | 'mongod' | 'emulator';
   /** What was chosen, why, and what it does not promise: one line for a person. */
   readonly description: string;
-  /** Of the process that we started; undefined where the database is somebody else's. */
-  readonly pid: number | undefined;
-  /** Ends the process after the command under way and waits for it. Does nothing to a configured database. */
-  stop(): Promise<void>;
-  /** Settles when the process has ended, with a line that says how. Never for a configured database. */
-  readonly exited: Promise<string>;
 };
 
 export type StartDatabaseOptions = {
@@ -112,7 +108,7 @@ async function startEmulator(options: StartDatabaseOptions): Promise<Database> {
 /** Not run where this was written: no mongod could be had there. */
 async function startMongod(command: string, options: StartDatabaseOptions): Promise<Database> {
   const log = options.log ?? (() => {});
-  const port = options.port ?? (await freePort());
+  const port = options.port ?? (await findFreePort(new Set()));
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'mongod-')));
   await mkdir(dataDir, { recursive: true });
   const args = ['--replSet', 'rs0', '--bind_ip', '127.0.0.1', '--port', String(port), '--dbpath', dataDir];
@@ -167,8 +163,11 @@ async function initiateReplicaSet(url: string, host: string): Promise<void> {
 type Running = {
   readonly name: string;
   readonly child: ChildProcess;
+  /** Standard output, line by line. */
   readonly output: Interface;
-  readonly exited: Promise<string>;
+  readonly exited: Promise<PartExit>;
+  /** How it ended, with the last line that it wrote to standard error. */
+  readonly tellExit: (exit: PartExit) => string;
 };
 
 function startProcess(
@@ -177,22 +176,28 @@ function startProcess(
   args: readonly string[],
   log: (line: string) => void,
 ): Running {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
-  let complaint: string | undefined;
+  // In a process group of its own: Ctrl-C in a terminal reaches the supervisor alone, which ends us in its order.
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+  let complaint = '';
   createInterface({ input: child.stderr }).on('line', (line) => {
-    complaint = line;
-    log(`${name}: ${line}`);
+    complaint = `: ${line}`;
+    log(line);
   });
-  const exited = new Promise<string>((resolve) => {
+  const exited = new Promise<PartExit>((resolve) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
-      resolve(error.code === 'ENOENT' ? `${command} is not installed` : error.message);
+      const reason = error.code === 'ENOENT' ? `${command} is not installed` : error.message;
+      resolve({ code: null, signal: null, reason });
     });
-    child.once('close', (code, signal) => {
-      const how = signal === null ? `with exit code ${code}` : `by ${signal}`;
-      resolve(`${name} ended ${how}${complaint === undefined ? '' : `: ${complaint}`}`);
-    });
+    child.once('close', (code, signal) => resolve({ code, signal }));
   });
-  return { name, child, output: createInterface({ input: child.stdout }), exited };
+  const output = createInterface({ input: child.stdout });
+  return {
+    name,
+    child,
+    output,
+    exited,
+    tellExit: (exit) => exit.reason ?? `${name} ${describeExit(exit)}${complaint}`,
+  };
 }
 
 /** What `ready` answers; else the reason why it never will, with the process ended. */
@@ -202,11 +207,11 @@ async function untilReady<T>(running: Running, ready: () => Promise<T | undefine
     const value = await Promise.race([
       // An output that closed means that the process ends: its exit tells the reason.
       ready().then(async (result) => {
-        if (result === undefined) throw new Error(await running.exited);
+        if (result === undefined) throw new Error(running.tellExit(await running.exited));
         return result;
       }),
-      running.exited.then((how) => {
-        throw new Error(how);
+      running.exited.then((exit) => {
+        throw new Error(running.tellExit(exit));
       }),
       sleep(START_TIMEOUT_MS, undefined, { signal: gaveUp.signal, ref: false }).then(() => {
         throw new Error(`${running.name} did not start within ${START_TIMEOUT_MS / 1000} s`);
@@ -227,18 +232,6 @@ async function end(running: Running): Promise<void> {
   const forced = setTimeout(() => running.child.kill('SIGKILL'), STOP_TIMEOUT_MS);
   await running.exited;
   clearTimeout(forced);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }
 
 async function findOnPath(name: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {

@@ -4,8 +4,12 @@ import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
 import de.bwaldvogel.mongo.backend.h2.H2Backend;
 import java.io.IOException;
+import java.net.BindException;
+import java.net.InetSocketAddress;
 import java.util.List;
+import org.h2.mvstore.DataUtils;
 import org.h2.mvstore.MVStore;
+import org.h2.mvstore.MVStoreException;
 
 /**
  * Serves mongo-java-server on loopback.
@@ -57,25 +61,41 @@ public final class Launcher {
         }
     }
 
-    private void serve() {
+    private void serve() throws BindException {
         MVStore store = open();
         H2Backend backend = new H2Backend(store);
         SafeBackend safe = new SafeBackend(backend, store);
         safe.version(VERSION);
         MongoServer server = new MongoServer(safe);
-        server.bind(new java.net.InetSocketAddress("127.0.0.1", port), 1, 4);
+        bind(server);
         Runtime.getRuntime().addShutdownHook(new Thread(safe::close));
         if (exitsWithStdin) exitWhenStdinCloses();
         System.out.println("listening " + server.getLocalAddress().getPort());
     }
 
+    private void bind(MongoServer server) throws BindException {
+        try {
+            server.bind(new InetSocketAddress("127.0.0.1", port), 1, 4);
+        } catch (Exception failure) {
+            // Netty throws it past the compiler, which knows of no checked exception here.
+            if (!(failure instanceof BindException)) throw failure;
+            throw new BindException("port " + port + " is busy: another program listens on it");
+        }
+    }
+
     private MVStore open() {
+        MVStore store;
         // A commit by a timer or by memory pressure could fall between the index and the document of one command.
-        MVStore store = new MVStore.Builder()
-                .fileName(file)
-                .autoCommitDisabled()
-                .autoCommitBufferSize(0)
-                .open();
+        try {
+            store = new MVStore.Builder()
+                    .fileName(file)
+                    .autoCommitDisabled()
+                    .autoCommitBufferSize(0)
+                    .open();
+        } catch (MVStoreException failure) {
+            if (failure.getErrorCode() != DataUtils.ERROR_FILE_LOCKED) throw failure;
+            throw new IllegalStateException(file + " is in use by another process");
+        }
         // Space of replaced chunks is used again after one second; with the default of 45 the file only grows.
         store.setRetentionTime(1000);
         return store;
