@@ -1,0 +1,56 @@
+import type { IncomingMessage } from 'node:http';
+import { EVENT_BYTES_MAX } from './event.ts';
+
+/**
+ * Bodies wait in memory for an instance, and the queue is longer than memory is large. This many bytes may
+ * wait at once; a body beyond that is refused as the queue would refuse it.
+ */
+const HELD_BYTES_MAX = 64 * 1024 * 1024;
+
+export type BodyRefusal = 'body_too_large' | 'too_busy' | 'aborted';
+
+/** Reads bodies whole, within a bound for each and one for all. */
+export class BodyReader {
+  #heldBytes = 0;
+
+  /** Answers undefined, without waiting, for a message without a body. */
+  read(message: IncomingMessage): Buffer | undefined | Promise<Buffer | BodyRefusal> {
+    const length = message.headers['content-length'];
+    if (length === undefined && message.headers['transfer-encoding'] === undefined) return undefined;
+    if (length === '0') return undefined;
+    if (Number(length) > EVENT_BYTES_MAX) return Promise.resolve('body_too_large');
+    return this.#collect(message);
+  }
+
+  /** Gives back what a body held; called once the event was answered. */
+  free(body: Buffer | undefined): void {
+    if (body !== undefined) this.#heldBytes -= body.length;
+  }
+
+  #collect(message: IncomingMessage): Promise<Buffer | BodyRefusal> {
+    return new Promise((resolve) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      let finished = false;
+      const finish = (result: Buffer | BodyRefusal): void => {
+        if (finished) return;
+        finished = true;
+        if (typeof result === 'string') this.#heldBytes -= bytes;
+        resolve(result);
+      };
+      message.on('data', (chunk: Buffer) => {
+        if (finished) return;
+        bytes += chunk.length;
+        this.#heldBytes += chunk.length;
+        chunks.push(chunk);
+        if (bytes > EVENT_BYTES_MAX) finish('body_too_large');
+        else if (this.#heldBytes > HELD_BYTES_MAX) finish('too_busy');
+      });
+      message.on('end', () => finish(Buffer.concat(chunks)));
+      message.on('error', () => finish('aborted'));
+      message.on('close', () => {
+        if (!message.complete) finish('aborted');
+      });
+    });
+  }
+}

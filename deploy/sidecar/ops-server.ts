@@ -1,0 +1,51 @@
+import { createServer, type Server } from 'node:http';
+import type { FunctionName } from './config.ts';
+import type { Metrics } from './metrics.ts';
+import type { FunctionPool } from './pool.ts';
+
+export interface OpsServerOptions {
+  readonly pools: ReadonlyMap<FunctionName, FunctionPool>;
+  readonly metrics: Metrics;
+  readonly isDraining: () => boolean;
+}
+
+/** The sidecar's own `/health` and `/metrics`, apart from the functions' of the same names. */
+export function createOpsServer({ pools, metrics, isDraining }: OpsServerOptions): Server {
+  return createServer(async (request, response) => {
+    const path = request.url?.split('?', 1)[0];
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.writeHead(405, { allow: 'GET, HEAD' }).end();
+    } else if (path === '/health') {
+      const health = readHealth(pools, isDraining());
+      response
+        .writeHead(health.status === 'healthy' ? 200 : 503, {
+          'content-type': 'application/json',
+          'cache-control': 'no-store',
+        })
+        .end(JSON.stringify(health));
+    } else if (path === '/metrics') {
+      const text = await metrics.registry.metrics();
+      response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(text);
+    } else {
+      response.writeHead(404).end();
+    }
+  });
+}
+
+interface Health {
+  readonly status: 'healthy' | 'unhealthy';
+  readonly reasons: readonly string[];
+  readonly functions: Readonly<Record<string, object>>;
+}
+
+/** Healthy: it takes requests, and each function has an instance that lives. */
+function readHealth(pools: ReadonlyMap<FunctionName, FunctionPool>, isDraining: boolean): Health {
+  const reasons = isDraining ? ['shutting down'] : [];
+  const functions: Record<string, object> = {};
+  for (const [name, pool] of pools) {
+    const counts = pool.counts();
+    functions[name] = counts;
+    if (counts.live === 0) reasons.push(`${name}: none of ${counts.known} known instances answers`);
+  }
+  return { status: reasons.length === 0 ? 'healthy' : 'unhealthy', reasons, functions };
+}
