@@ -67,24 +67,25 @@ export interface PaymentStore {
   /** Payments whose `settleAtMs` has come, longest waiting first. */
   findDue(nowMs: number, limit: number): Promise<Payment[]>;
 
-  /** Moves the next visit. Condition: nobody else has moved it. So one settler takes a payment at a time. */
-  rescheduleVisit(paymentId: string, seenSettleAtMs: number, settleAtMs: number): Promise<boolean>;
+  /** Moves the next visit, or ends the visits (null). Condition: nobody else has moved it. So one settler takes a payment at a time. */
+  rescheduleVisit(paymentId: string, seenSettleAtMs: number, settleAtMs: number | null): Promise<boolean>;
 
   /** Notes a reservation. Condition: accepted, of this generation, and none noted. */
   noteReservation(guard: PaymentGuard, reservationId: string, change: PaymentChange): Promise<boolean>;
 
   /**
    * Stores a signed attempt; its bytes may leave only once this has answered true, or after a read shows it.
-   * Condition: accepted, this generation and attempt; and where `noteId` is given no reservation noted yet (it
+   * Condition: accepted, this generation and attempt; and where `noteId` is given no other reservation noted (it
    * is noted by this same write), else one noted.
-   * @throws ServiceError `outcome_unknown` also where the transaction id is taken: sign anew after reading again
+   * @returns 'moved' where the condition did not hold, 'tx_id_taken' where another attempt has the very same
+   *   transaction id: nothing was stored, sign again with another timestamp
    */
   storeSigned(
     guard: PaymentGuard,
     attempt: Attempt,
     noteId: string | null,
     change: PaymentChange,
-  ): Promise<boolean>;
+  ): Promise<'stored' | 'moved' | 'tx_id_taken'>;
 
   /** Records that bytes have left. Condition: signed or broadcast, this generation and attempt. */
   recordBroadcast(guard: PaymentGuard, broadcastAtMs: number, change: PaymentChange): Promise<boolean>;

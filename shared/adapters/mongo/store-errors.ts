@@ -1,0 +1,39 @@
+import { MongoError, MongoServerError, MongoServerSelectionError } from 'mongodb';
+import { ServiceError } from '../../domain/errors.ts';
+
+/** The only thing that every server says alike about a broken unique index. */
+const DUPLICATE_KEY = 11000;
+
+export function isDuplicateKey(error: unknown): boolean {
+  return error instanceof MongoServerError && error.code === DUPLICATE_KEY;
+}
+
+/** Runs a read: whatever goes wrong, nothing was changed. */
+export async function reading<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    throw error instanceof MongoError ? unavailable(error) : error;
+  }
+}
+
+/**
+ * Runs a write. An error that leaves open whether the write was made is told apart from one that does not: a
+ * write that timed out, or whose connection broke, may stand, and may even be made later.
+ */
+export async function writing<T>(write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    if (!(error instanceof MongoError) || isDuplicateKey(error)) throw error;
+    if (error instanceof MongoServerSelectionError) throw unavailable(error);
+    throw new ServiceError('outcome_unknown', 'the database did not acknowledge a change', {
+      retryAfterSeconds: 2,
+      cause: error,
+    });
+  }
+}
+
+function unavailable(cause: MongoError): ServiceError {
+  return new ServiceError('store_unavailable', 'the database is out of reach', { retryAfterSeconds: 5, cause });
+}

@@ -1,0 +1,110 @@
+import type { SolidHead } from '../domain/breaker.ts';
+import { type Admission, admitCall, type Circuit, openCircuit, recordOutcome } from '../domain/circuit.ts';
+import { ServiceError } from '../domain/errors.ts';
+import type { Ids } from '../ports/ids.ts';
+import type { BreakerStore, Ledger } from '../ports/ledger.ts';
+import type { BroadcastAnswer, PaymentNetwork } from '../ports/payment-network.ts';
+import type { PaymentRules } from './payment-rules.ts';
+
+type Outcome = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+/** More lost races for the circuit than this in a row mean that something else is wrong. */
+const RACES_MAX = 20;
+
+/**
+ * Puts the shared circuit breaker around the network: asked just before each call, told of each outcome. Only
+ * an unreachable or senseless network counts as a failure; a refusal of this one transfer does not.
+ */
+export function withBreaker(
+  network: PaymentNetwork,
+  ledger: Pick<Ledger, 'serverTimeMs' | keyof BreakerStore>,
+  ids: Ids,
+  rules: Pick<PaymentRules, 'circuit' | 'headSkewMsMax'>,
+): PaymentNetwork {
+  return {
+    readSolidHead: () => guarded(async () => inTime(await network.readSolidHead())),
+    prepareTransfer: (transfer) =>
+      guarded(async () => {
+        const plan = await network.prepareTransfer(transfer);
+        await inTime(plan.referenceBlock);
+        return plan;
+      }),
+    broadcast: (bytes, txId) => guarded(() => network.broadcast(bytes, txId), judgeAnswers),
+    takeTestimony: (txId, knownHead) => guarded(() => network.takeTestimony(txId, knownHead)),
+    walkSolidBlocks: (fromNumber, untilMs) => guarded(() => network.walkSolidBlocks(fromNumber, untilMs)),
+  };
+
+  async function guarded<T>(
+    call: () => Promise<T>,
+    judge: (result: T) => Outcome = () => ({ ok: true }),
+  ): Promise<T> {
+    const { admission, clean } = await admit();
+    try {
+      const result = await call();
+      const outcome = judge(result);
+      // The usual case, a success while all is well, costs no further read and no write.
+      if (!(clean && outcome.ok)) await record(admission, outcome);
+      return result;
+    } catch (error) {
+      const failed = error instanceof ServiceError && error.code === 'chain_unavailable';
+      const outcome: Outcome = failed ? { ok: false, reason: error.message } : { ok: true };
+      if (!(clean && outcome.ok)) await record(admission, outcome);
+      throw error;
+    }
+  }
+
+  async function admit(): Promise<{ admission: Admission; clean: boolean }> {
+    for (let race = 0; race < RACES_MAX; race += 1) {
+      const { circuit } = await ledger.readBreaker();
+      if (circuit.kind === 'closed') {
+        return {
+          admission: { generation: circuit.generation, permitId: null },
+          clean: circuit.failures === 0,
+        };
+      }
+      const nowMs = await ledger.serverTimeMs();
+      const verdict = admitCall(circuit, rules.circuit, nowMs, ids.next());
+      if (!verdict.admitted) throw circuitOpen(verdict.reason, verdict.retryAtMs - nowMs);
+      if (await ledger.replaceCircuit(circuit, verdict.circuit)) {
+        return { admission: verdict.admission, clean: false };
+      }
+    }
+    throw circuitOpen('too many instances are probing at once', 1_000);
+  }
+
+  function record(admission: Admission, outcome: Outcome): Promise<void> {
+    return change((circuit, nowMs) => recordOutcome(circuit, rules.circuit, admission, outcome, nowMs));
+  }
+
+  async function change(rule: (circuit: Circuit, nowMs: number) => Circuit): Promise<void> {
+    for (let race = 0; race < RACES_MAX; race += 1) {
+      const { circuit } = await ledger.readBreaker();
+      const next = rule(circuit, await ledger.serverTimeMs());
+      if (next === circuit || (await ledger.replaceCircuit(circuit, next))) return;
+    }
+  }
+
+  /** A chain that is minutes away from the server's clock is stalled, forked off or lying; or the clock is. */
+  async function inTime(head: SolidHead): Promise<SolidHead> {
+    const skewMs = head.timestampMs - (await ledger.serverTimeMs());
+    if (Math.abs(skewMs) <= rules.headSkewMsMax) return head;
+    const seconds = Math.round(Math.abs(skewMs) / 1000);
+    const reason = `the last solid block is ${seconds} s ${skewMs < 0 ? 'behind' : 'ahead of'} the database's clock`;
+    await change((circuit, nowMs) =>
+      circuit.kind === 'open' ? circuit : openCircuit(circuit, reason, nowMs),
+    );
+    throw new ServiceError('chain_unavailable', reason, { retryAfterSeconds: 10 });
+  }
+}
+
+/** The refusal that callers see while the network is given time to recover. */
+export function circuitOpen(reason: string, waitMs: number): ServiceError {
+  return new ServiceError('circuit_open', `payments wait for the TRON network: ${reason}`, {
+    retryAfterSeconds: Math.max(1, Math.ceil(waitMs / 1000)),
+  });
+}
+
+function judgeAnswers(answers: readonly BroadcastAnswer[]): Outcome {
+  const reached = answers.some((answer) => answer.kind !== 'unclear');
+  return reached ? { ok: true } : { ok: false, reason: 'no node gave a clear answer to a broadcast' };
+}

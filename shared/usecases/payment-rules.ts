@@ -1,0 +1,29 @@
+import type { CircuitRules } from '../domain/circuit.ts';
+import type { AssetLimits, LimitWindows } from '../domain/limits.ts';
+import type { Asset } from '../domain/money.ts';
+import type { TronAddress } from '../domain/tron-address.ts';
+
+/** The configured rules by which payments are made; the same for every instance. */
+export interface PaymentRules {
+  readonly limits: Readonly<Record<Asset, AssetLimits>>;
+  readonly windows: LimitWindows;
+  readonly circuit: CircuitRules;
+  /** The USDT contract. */
+  readonly contract: TronAddress;
+  /** How deep a block must lie, beside being solid. */
+  readonly confirmationsRequired: number;
+  /** How long a signed transaction may be included. */
+  readonly expirationMs: number;
+  /** How far past the expiration a solid head must be before absence proves anything. */
+  readonly expirationMarginMs: number;
+  /** How long after a request attempts may be signed for it. */
+  readonly payByMs: number;
+  /** How long `settle` leaves a new payment to the invocation that took it. */
+  readonly leaseMs: number;
+  /** The pause between two visits of `settle` to one payment. */
+  readonly revisitMs: number;
+  /** The pause between two broadcasts of the same bytes. */
+  readonly rebroadcastMs: number;
+  /** A solid head further than this from the server's clock trips the breaker. */
+  readonly headSkewMsMax: number;
+}
