@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ensureRie } from '../../../build/rie.ts';
@@ -7,6 +6,7 @@ import {
   type RieInstanceOptions,
   startRieInstance,
 } from '../../../deploy/local/rie-instance.ts';
+import { isAlive } from '../../support/is-alive.ts';
 import { freePorts } from '../../support/ports.ts';
 import { waitUntil } from '../../support/wait-until.ts';
 
@@ -47,16 +47,6 @@ async function start(options: Partial<RieInstanceOptions> = {}): Promise<RieInst
 async function invoke(event: unknown): Promise<Echo> {
   const response = await fetch(instance?.invokeUrl ?? '', { method: 'POST', body: JSON.stringify(event) });
   return (await response.json()) as Echo;
-}
-
-/** A process that has ended but that its parent has not asked about yet (a zombie) is not alive. */
-function isAlive(pid: number | undefined): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return !stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
-  } catch {
-    return false;
-  }
 }
 
 describe('a RIE instance', () => {
