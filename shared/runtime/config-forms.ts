@@ -6,7 +6,7 @@ import { parseTronAddress, type TronAddress } from '../domain/tron-address.ts';
 export interface Form<T> {
   /** Completes "it needs …". */
   readonly needs: string;
-  /** @returns undefined where the text has another form. */
+  /** @returns undefined where the text is malformed. */
   read(text: string): T | undefined;
 }
 

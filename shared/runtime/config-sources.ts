@@ -23,7 +23,7 @@ export function readSources(env: Environment, configDir: string, files: FileRead
   const problems: ConfigProblem[] = [];
   const texts = new Map<KeyName, { text: string; source: string }>();
   if (pathForm.read(configDir) === undefined) {
-    problems.push({ key: 'CONFIG_DIR', problem: 'has another form', needs: pathForm.needs });
+    problems.push({ key: 'CONFIG_DIR', problem: 'is malformed', needs: pathForm.needs });
   } else for (const file of CONFIG_FILES) readYamlFile(file, configDir, files, texts, problems);
   for (const key of KEY_NAMES) {
     const text = env[key];

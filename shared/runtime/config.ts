@@ -137,7 +137,7 @@ function readValues(sources: Sources): { values: Partial<Values>; problems: Conf
     }
     const value = form.read(set.text);
     if (value === undefined) {
-      problems.push({ key, problem: `(from ${set.source}) has another form`, needs: form.needs });
+      problems.push({ key, problem: `(from ${set.source}) is malformed`, needs: form.needs });
     } else values[key] = value;
   }
   return { values: values as Partial<Values>, problems };
