@@ -1,5 +1,5 @@
 import type { Collection, Db, Filter, UpdateFilter } from 'mongodb';
-import { NEW_BREAKER, type Transition, TRANSITIONS_MAX } from '../../domain/breaker.ts';
+import { NEW_BREAKER, TRANSITIONS_MAX, type Transition } from '../../domain/breaker.ts';
 import { HISTORY_MAX } from '../../domain/payment.ts';
 import type { Ledger, PaymentChange, PaymentGuard } from '../../ports/ledger.ts';
 import {
@@ -131,7 +131,10 @@ export function mongoLedger(db: Db): Ledger {
     },
 
     async findDue(nowMs, limit) {
-      const due = payments.find({ settleAtMs: { $lte: nowMs } }).sort({ settleAtMs: 1 }).limit(limit);
+      const due = payments
+        .find({ settleAtMs: { $lte: nowMs } })
+        .sort({ settleAtMs: 1 })
+        .limit(limit);
       return (await reading(() => due.toArray())).map(paymentFrom);
     },
 
@@ -159,7 +162,11 @@ export function mongoLedger(db: Db): Ledger {
       };
       try {
         const stored = await changePayment(guard, condition, change, {
-          $set: { status: 'signed', lastBroadcastAtMs: null, ...(noteId === null ? {} : { reservationId: noteId }) },
+          $set: {
+            status: 'signed',
+            lastBroadcastAtMs: null,
+            ...(noteId === null ? {} : { reservationId: noteId }),
+          },
           $push: { attempts: attempt, txIds: attempt.txId },
           ...(noteId === null ? {} : { $addToSet: { notedIds: noteId } }),
         });
@@ -182,7 +189,11 @@ export function mongoLedger(db: Db): Ledger {
         { status: { $in: ['signed', 'broadcast'] }, 'attempts.number': guard.attemptNumber },
         change,
         {
-          $set: { status: 'accepted', attemptNumber: guard.attemptNumber + 1, 'attempts.$.outcome': 'expired' },
+          $set: {
+            status: 'accepted',
+            attemptNumber: guard.attemptNumber + 1,
+            'attempts.$.outcome': 'expired',
+          },
         },
       );
     },
@@ -246,7 +257,10 @@ function effectOf({ kind, amountMicro }: Transition): bigint {
 }
 
 /** Adds what every change of a payment also does: an entry in its history, and its next visit. */
-function withChange(update: UpdateFilter<PaymentDocument>, change: PaymentChange): UpdateFilter<PaymentDocument> {
+function withChange(
+  update: UpdateFilter<PaymentDocument>,
+  change: PaymentChange,
+): UpdateFilter<PaymentDocument> {
   const { entry, settleAtMs, reason } = change;
   const set = {
     ...update.$set,

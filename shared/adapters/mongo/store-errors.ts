@@ -35,5 +35,8 @@ export async function writing<T>(write: () => Promise<T>): Promise<T> {
 }
 
 function unavailable(cause: MongoError): ServiceError {
-  return new ServiceError('store_unavailable', 'the database is out of reach', { retryAfterSeconds: 5, cause });
+  return new ServiceError('store_unavailable', 'the database is out of reach', {
+    retryAfterSeconds: 5,
+    cause,
+  });
 }

@@ -1,0 +1,98 @@
+import { array, integer, integerOr, object, text } from './node-answers.ts';
+import type { JsonObject } from './node-client.ts';
+
+/** The chain's prices, in sun; they change by vote, so they are read from the chain. */
+export interface ChainPrices {
+  readonly energySun: bigint;
+  readonly bandwidthSunPerByte: bigint;
+  /** Burned when a TRX transfer creates its recipient's account. */
+  readonly activationSun: bigint;
+  /** Burned on top where the sender has no staked bandwidth for it. */
+  readonly activationBandwidthSun: bigint;
+}
+
+/** What an account may use without burning TRX. */
+export interface AccountResources {
+  readonly freeBandwidth: number;
+  readonly stakedBandwidth: number;
+  readonly energy: number;
+}
+
+/** Signed sizes, rounded up, plus the 64 bytes that every contract's result is charged. */
+const TRX_TRANSFER_BYTES = 275;
+const TOKEN_TRANSFER_BYTES = 350;
+
+/** Energy use can rise between simulation and inclusion: a quarter more is allowed for, and not burned if unused. */
+const FEE_LIMIT_MARGIN_PERCENT = 125n;
+
+export function readPrices(answer: JsonObject): ChainPrices {
+  const parameters = new Map(
+    array(answer.chainParameter, 'chainParameter').map((entry) => {
+      const { key, value } = object(entry, 'chainParameter');
+      // A parameter without a value is zero, as all zero fields are left out.
+      return [text(key, 'key'), value] as const;
+    }),
+  );
+  const price = (key: string) => BigInt(integerOr(0, parameters.get(key), key));
+  return {
+    energySun: price('getEnergyFee'),
+    bandwidthSunPerByte: price('getTransactionFee'),
+    activationSun: price('getCreateNewAccountFeeInSystemContract'),
+    activationBandwidthSun: price('getCreateAccountFee'),
+  };
+}
+
+export function readResources(answer: JsonObject): AccountResources {
+  const left = (limit: string, used: string) =>
+    Math.max(0, integerOr(0, answer[limit], limit) - integerOr(0, answer[used], used));
+  return {
+    freeBandwidth: left('freeNetLimit', 'freeNetUsed'),
+    stakedBandwidth: left('NetLimit', 'NetUsed'),
+    energy: left('EnergyLimit', 'EnergyUsed'),
+  };
+}
+
+/** The TRX (in sun) that a TRX transfer burns at most. */
+export function trxTransferCost(
+  prices: ChainPrices,
+  resources: AccountResources,
+  activates: boolean,
+): bigint {
+  if (activates) {
+    const bandwidth = resources.stakedBandwidth >= TRX_TRANSFER_BYTES ? 0n : prices.activationBandwidthSun;
+    return prices.activationSun + bandwidth;
+  }
+  return bandwidthCost(prices, resources, TRX_TRANSFER_BYTES);
+}
+
+/** The TRX (in sun) that a token transfer burns at most, and the limit to sign for it. */
+export function tokenTransferCost(
+  prices: ChainPrices,
+  resources: AccountResources,
+  energyUsed: number,
+): { readonly burnSun: bigint; readonly feeLimitSun: bigint } {
+  const withMargin = ceilDivide(BigInt(energyUsed) * FEE_LIMIT_MARGIN_PERCENT, 100n);
+  const burnedEnergy = withMargin - BigInt(resources.energy);
+  return {
+    burnSun:
+      bandwidthCost(prices, resources, TOKEN_TRANSFER_BYTES) +
+      (burnedEnergy > 0n ? burnedEnergy * prices.energySun : 0n),
+    // The limit covers staked energy as well: the chain divides it by the price to get the energy allowed.
+    feeLimitSun: withMargin * prices.energySun,
+  };
+}
+
+/** `energy_used` of a constant call; it includes the contract's penalty for being busy. */
+export function readEnergyUsed(answer: JsonObject): number {
+  return integer(answer.energy_used, 'energy_used');
+}
+
+function bandwidthCost(prices: ChainPrices, resources: AccountResources, bytes: number): bigint {
+  // The chain takes all of it from one source, never some from each.
+  if (resources.stakedBandwidth >= bytes || resources.freeBandwidth >= bytes) return 0n;
+  return BigInt(bytes) * prices.bandwidthSunPerByte;
+}
+
+function ceilDivide(value: bigint, by: bigint): bigint {
+  return (value + by - 1n) / by;
+}
