@@ -58,7 +58,8 @@ export const KEYS = {
   SERVICE_PORT: standard(APP, integer(1, 65_535), '8090'),
   API_GATEWAY_URL: standard(APP, httpUrl, 'http://api-gateway:8080'),
   STOP_FILE: optional(APP, path),
-  PAYMENT_PAY_BY_SECONDS: standard(APP, seconds(60, 86_400), '3600'),
+  PAYMENT_PAY_BY_SECONDS: standard(APP, seconds(5, 86_400), '3600'),
+  PAYMENT_REVISIT_SECONDS: standard(APP, seconds(1, 300), '3'),
 
   MONGO_URL: required(APP, mongoUrl),
   MONGO_DATABASE: standard(APP, name, 'lucid_payments'),
@@ -94,7 +95,7 @@ export const KEYS = {
   TRON_GENESIS_BLOCK_ID: optional(TRON, blockId),
   TRON_CONFIRMATIONS_REQUIRED: standard(TRON, integer(1, 1_000, 'blocks'), '19'),
   TRON_TIMEOUT_SECONDS: standard(TRON, seconds(1, 120), '30'),
-  TRON_EXPIRATION_SECONDS: standard(TRON, seconds(60, 3_600), '300'),
+  TRON_EXPIRATION_SECONDS: standard(TRON, seconds(5, 3_600), '300'),
   TRON_EXPIRATION_MARGIN_SECONDS: standard(TRON, seconds(1, 3_600), '60'),
   TRON_FEE_LIMIT_MAX_TRX: standard(TRON, amount('TRX', 15_000_000_000n), '50'),
   WALLET_MINIMUM_TRX: standard(TRON, amount('TRX'), '100'),

@@ -37,6 +37,8 @@ export interface Config {
   readonly payments: {
     /** How long after its acceptance a payment may still be tried. */
     readonly payByMs: number;
+    /** The pause between two visits of `settle` to one unfinished payment. */
+    readonly revisitMs: number;
     /** While this file is there, no new payment is taken or signed. */
     readonly stopFile: string;
   };
@@ -197,6 +199,7 @@ function assemble(
     log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
     payments: {
       payByMs: values.PAYMENT_PAY_BY_SECONDS,
+      revisitMs: values.PAYMENT_REVISIT_SECONDS,
       stopFile: values.STOP_FILE ?? join(configDir, 'STOP'),
     },
     tron: {

@@ -5,8 +5,7 @@ export interface MongoSettings {
   /** Without credentials; those come apart, so that a URL may be logged. */
   readonly url: string;
   readonly database: string;
-  readonly username: string | undefined;
-  readonly password: (() => string) | undefined;
+  readonly credentials: { readonly username: string; readonly password: { reveal(): string } } | null;
   readonly connectTimeoutMs: number;
   readonly serverSelectionTimeoutMs: number;
   readonly maxPoolSize: number;
@@ -36,9 +35,14 @@ export function connectMongo(settings: MongoSettings): { readonly client: MongoC
     waitQueueTimeoutMS: settings.serverSelectionTimeoutMs,
     maxPoolSize: settings.maxPoolSize,
     minPoolSize: 0,
-    ...(settings.username !== undefined && settings.password !== undefined
-      ? { auth: { username: settings.username, password: settings.password() } }
-      : {}),
+    ...(settings.credentials === null
+      ? {}
+      : {
+          auth: {
+            username: settings.credentials.username,
+            password: settings.credentials.password.reveal(),
+          },
+        }),
   };
   const client = new MongoClient(settings.url, options);
   return { client, db: client.db(settings.database) };

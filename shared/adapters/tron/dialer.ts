@@ -15,22 +15,22 @@ export interface Dialer {
 }
 
 /**
- * Dials through Tor. Host names are resolved at the proxy (`socks5h`), whatever the configured scheme says: a
- * look-up made here would tell the local resolver which node is used.
- * @param proxyUrl `socks5://` or `socks5h://` host and port
+ * Dials through Tor. Host names are resolved at the proxy (`socks5h`): a look-up made here would tell the local
+ * resolver which node is used.
  */
-export function torDialer(proxyUrl: string): Dialer {
+export function torDialer(proxy: { readonly host: string; readonly port: number }): Dialer {
   const agents = new Map<string, HttpAgent>();
   return {
     agentFor(url, purpose) {
       const circuit = `${purpose}@${url.host}`;
       const known = agents.get(circuit);
       if (known !== undefined) return known;
-      const proxy = new URL(proxyUrl.replace(/^socks5h?:/, 'socks5h:'));
       // Tor keeps streams of different SOCKS credentials on different circuits (IsolateSOCKSAuth).
-      proxy.username = encodeURIComponent(purpose);
-      proxy.password = encodeURIComponent(url.host);
-      const agent: HttpAgent = new SocksProxyAgent(proxy, { keepAlive: true });
+      const isolation = `${encodeURIComponent(purpose)}:${encodeURIComponent(url.host)}`;
+      const proxyHost = proxy.host.includes(':') ? `[${proxy.host}]` : proxy.host;
+      const agent: HttpAgent = new SocksProxyAgent(`socks5h://${isolation}@${proxyHost}:${proxy.port}`, {
+        keepAlive: true,
+      });
       agents.set(circuit, agent);
       return agent;
     },

@@ -1,0 +1,74 @@
+import type { Config, ConfigWith } from '../runtime/config.ts';
+import { ConfigError } from '../runtime/config-error.ts';
+import type { Engine } from '../usecases/engine.ts';
+import { withBreaker } from '../usecases/payment-network-with-breaker.ts';
+import type { PaymentRules } from '../usecases/payment-rules.ts';
+import { connectMongo } from './mongo/connect.ts';
+import { mongoLedger } from './mongo/mongo-ledger.ts';
+import { aesVault } from './system/aes-vault.ts';
+import { stopFile } from './system/stop-file.ts';
+import { systemClock } from './system/system-clock.ts';
+import { uniqueIds } from './system/unique-ids.ts';
+import { composeNodes } from './tron/compose-nodes.ts';
+import { tronNetwork } from './tron/tron-network.ts';
+import { addressOfKey, tronSigner } from './tron/tron-signer.ts';
+
+/** What an invocation may still need after the network has taken all of its time. */
+const LEASE_SPARE_MS = 5_000;
+const REBROADCAST_MS_MAX = 15_000;
+const HEAD_SKEW_MS_MAX = 5 * 60_000;
+
+/**
+ * Everything that pays, put together from the configuration. Nothing is dialled yet.
+ * @throws ConfigError where the private key is not the wallet's
+ */
+export function composeEngine(config: ConfigWith<'walletKey' | 'encryptionKey'>): Engine {
+  const { tron, secrets } = config;
+  if (addressOfKey(secrets.walletKey.reveal()) !== tron.walletAddress) {
+    throw new ConfigError([
+      {
+        key: 'TRON_PRIVATE_KEY_FILE',
+        problem: 'holds the key of another wallet',
+        needs: `the key of TRON_WALLET_ADDRESS, ${tron.walletAddress}`,
+      },
+    ]);
+  }
+  const rules = paymentRules(config);
+  const { db } = connectMongo(config.mongo);
+  const ledger = mongoLedger(db);
+  const network = tronNetwork({
+    nodes: composeNodes(config, config.service.name),
+    genesisBlockId: tron.genesisBlockId,
+    feeLimitMaxMicro: tron.feeLimitMaxMicro,
+    clock: systemClock,
+  });
+  return {
+    ledger,
+    network: withBreaker(network, ledger, uniqueIds, rules),
+    signer: tronSigner(tron.walletAddress, () => secrets.walletKey.reveal()),
+    vault: aesVault(() => secrets.encryptionKey.reveal()),
+    stopSwitch: stopFile(config.payments.stopFile),
+    clock: systemClock,
+    ids: uniqueIds,
+    rules,
+  };
+}
+
+function paymentRules(config: Config): PaymentRules {
+  const { tron, payments } = config;
+  return {
+    limits: config.limits,
+    windows: config.windows,
+    circuit: config.circuit,
+    contract: tron.usdtContract,
+    confirmationsRequired: tron.confirmationsRequired,
+    expirationMs: tron.expirationMs,
+    expirationMarginMs: tron.expirationMarginMs,
+    payByMs: payments.payByMs,
+    leaseMs: tron.timeoutMs + LEASE_SPARE_MS,
+    revisitMs: payments.revisitMs,
+    // Several times within an attempt's life, even a short one.
+    rebroadcastMs: Math.min(REBROADCAST_MS_MAX, tron.expirationMs / 4),
+    headSkewMsMax: HEAD_SKEW_MS_MAX,
+  };
+}
