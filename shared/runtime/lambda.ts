@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto';
+import { awsLambdaFastify } from '@fastify/aws-lambda';
+import middy from '@middy/core';
+import type { Context } from 'aws-lambda';
+import { ServiceError } from '../domain/errors.ts';
+import type { App } from './app.ts';
+import { type ConfigWith, type Need, readConfig } from './config.ts';
+import { ConfigError } from './config-error.ts';
+import { currentInvocation, type Invocation, noteInvocation, runInvocation } from './invocation.ts';
+import { createLogger, type Logger, secretsIn } from './logger.ts';
+import { toProblem } from './problem-details.ts';
+
+/** What a function is made of, once its cold start is over. */
+export interface FunctionParts {
+  readonly app: App;
+  /** Takes every event that is no HTTP request; the sidecar's schedule, or EventBridge. */
+  readonly onSchedule?: (event: unknown) => Promise<unknown>;
+}
+
+export interface FunctionDefinition<N extends Need> {
+  readonly name: 'pay' | 'settle' | 'health' | 'stats';
+  /** The secrets that this function uses. */
+  readonly needs: readonly N[];
+  /** Wires the adapters. Runs once a cold start. */
+  build(parts: { readonly config: ConfigWith<N>; readonly logger: Logger }): Promise<FunctionParts>;
+}
+
+/** Exactly two parameters: the runtime client refuses a handler that has three or more. */
+export type Handler = (event: unknown, context: Context) => Promise<unknown>;
+
+/**
+ * The invocation is answered this long before Lambda would cut it off: a cut-off shows the caller a bare text,
+ * this a problem document that says what to do.
+ */
+const ANSWER_BEFORE_END_MS = 500;
+
+/**
+ * A cold start: reads the configuration once and builds the function.
+ * @throws ConfigError after one line in the log has named every problem; the runtime then reports a failed start
+ */
+export async function startFunction<const N extends Need>(
+  definition: FunctionDefinition<N>,
+): Promise<Handler> {
+  // The build primes the compile cache with this: the code is loaded, nothing is read or connected.
+  if (process.env.TPF_PRIME_ONLY === '1') {
+    return async () => {
+      throw new Error('this process was started to prime the compile cache');
+    };
+  }
+  const config = readConfigOrTell(definition);
+  const logger = createLogger({
+    level: config.log.level,
+    format: config.log.format,
+    service: config.service.name,
+    functionName: definition.name,
+    secrets: secretsIn(config),
+  });
+  for (const warning of config.warnings) logger.warn({}, warning);
+  return createHandler(await definition.build({ config, logger }), logger);
+}
+
+/** Puts the stack around an application: one log line an invocation, errors told, an answer before time is up. */
+export async function createHandler(parts: FunctionParts, logger: Logger): Promise<Handler> {
+  // The event is not handed through headers, and a comma in a query value is a comma.
+  const answerHttp = awsLambdaFastify(parts.app, {
+    decorateRequest: false,
+    parseCommaSeparatedQueryParams: false,
+  });
+  await parts.app.ready();
+
+  const stack = middy({ timeoutEarlyInMillis: ANSWER_BEFORE_END_MS, timeoutEarlyResponse: endEarly })
+    .use(logInvocation(logger))
+    .handler(async (event: unknown, context: Context) => {
+      if (isHttp(event)) return await answerHttp(event, context);
+      if (parts.onSchedule === undefined) throw new Error('this function takes HTTP events only');
+      return await parts.onSchedule(event);
+    });
+
+  return (event, context) => runInvocation(beginInvocation(event, context), () => stack(event, context));
+}
+
+function readConfigOrTell<N extends Need>(definition: FunctionDefinition<N>): ConfigWith<N> {
+  try {
+    return readConfig(process.env, { needs: definition.needs });
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      const logger = createLogger({
+        level: 'info',
+        format: 'json',
+        service: process.env.SERVICE_NAME || 'tron-payment-service',
+        functionName: definition.name,
+      });
+      logger.fatal({ problems: error.problems }, 'the configuration is wrong; the function cannot start');
+    }
+    throw error;
+  }
+}
+
+/** A function URL's event, payload format 2.0, as far as it is looked at here. */
+interface HttpEvent {
+  readonly requestContext: { readonly requestId?: string; readonly http: { readonly method: string } };
+}
+
+function isHttp(event: unknown): event is HttpEvent {
+  if (typeof event !== 'object' || event === null || !('requestContext' in event)) return false;
+  const { requestContext } = event;
+  return typeof requestContext === 'object' && requestContext !== null && 'http' in requestContext;
+}
+
+function beginInvocation(event: unknown, context: Context): Invocation {
+  if (!isHttp(event)) return { requestId: context.awsRequestId || randomUUID(), route: 'schedule' };
+  return {
+    requestId: event.requestContext.requestId || context.awsRequestId || randomUUID(),
+    method: event.requestContext.http.method,
+  };
+}
+
+/** Thrown by middy in place of an answer. The work may still end after it: nothing is known to have failed. */
+function endEarly(): never {
+  throw new ServiceError(
+    'outcome_unknown',
+    'The request took too long and may still take effect. Ask again with the same idempotency key.',
+  );
+}
+
+/** The one line an invocation, whatever became of it. */
+function logInvocation(logger: Logger): middy.MiddlewareObj {
+  const startedAtMs = new WeakMap<object, number>();
+  let cold = true;
+  const tell = (request: middy.Request): void => {
+    const { error, ...fields } = currentInvocation() ?? { requestId: 'unknown' };
+    const durationMs = Math.round((performance.now() - (startedAtMs.get(request) ?? 0)) * 10) / 10;
+    const line = {
+      ...fields,
+      durationMs,
+      ...(cold ? { cold } : {}),
+      ...(error === undefined ? {} : { error }),
+    };
+    cold = false;
+    const failed = request.error !== undefined && request.error !== null;
+    if (failed || (fields.status ?? 200) >= 500) logger.error(line, 'invocation failed');
+    else logger.info(line, 'invocation');
+  };
+  return {
+    before(request) {
+      startedAtMs.set(request, performance.now());
+    },
+    after: tell,
+    onError(request) {
+      // Only what is no HTTP request may fail as a function: the schedule's owner reads that.
+      const problem = toProblem(request.error, currentInvocation()?.requestId ?? 'unknown');
+      noteInvocation({ code: problem.body.code, error: request.error });
+      if (isHttp(request.event)) {
+        noteInvocation({ status: problem.status });
+        request.response = {
+          statusCode: problem.status,
+          headers: problem.headers,
+          body: JSON.stringify(problem.body),
+        };
+      }
+      tell(request);
+    },
+  };
+}
