@@ -4,9 +4,10 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { compileCacheVariables } from '../../build/prime-compile-cache.ts';
 import { leash } from './leash.ts';
 import { describeExit, type PartExit, type RunningPart } from './part.ts';
 
@@ -105,7 +106,7 @@ function lambdaVariables(options: RieInstanceOptions): Record<string, string> {
     AWS_LAMBDA_LOG_GROUP_NAME: `/aws/lambda/${options.name}`,
     AWS_LAMBDA_LOG_STREAM_NAME: `local/${options.port}`,
     LAMBDA_TASK_ROOT: options.taskRoot,
-    NODE_COMPILE_CACHE: join(options.taskRoot, '.compile-cache'),
+    ...compileCacheVariables(options.taskRoot),
     TZ: ':UTC',
     _HANDLER: 'handler.handler',
   };
