@@ -62,6 +62,10 @@ export class Console {
     this.#print(styleText('bold', text, { stream: this.#stream }));
   }
 
+  success(text: string): void {
+    this.#print(styleText('green', text, { stream: this.#stream }));
+  }
+
   warn(text: string): void {
     this.#print(styleText('yellow', text, { stream: this.#stream }));
   }

@@ -1,8 +1,8 @@
 /** The command line of `npm start`. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { parseTronAddress } from '../../shared/domain/tron-address.ts';
+import { parseOptions, UsageError } from '../cli/arguments.ts';
 import { DEFAULT_STATE_DIR } from './state.ts';
 
 /** The chain that the stack pays on. */
@@ -36,14 +36,6 @@ export type StartOptions = {
   readonly once: boolean;
   readonly verbose: boolean;
 };
-
-/** The command line is wrong; the message says how, in one line. */
-export class UsageError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'UsageError';
-  }
-}
 
 export const START_HELP = `npm start -- [options]
 
@@ -100,7 +92,7 @@ const ONLY_WITHOUT_NODE = ['fresh', 'interval', 'solid-lag', 'seed', 'chain-port
  * @throws UsageError
  */
 export function readStartOptions(args: readonly string[]): StartOptions | undefined {
-  const values = parse(args);
+  const values = parseOptions(args, OPTIONS);
   if (values.help === true) return undefined;
 
   const withNode = values.node !== undefined;
@@ -147,20 +139,6 @@ export function readStartOptions(args: readonly string[]): StartOptions | undefi
     once,
     verbose: values.verbose === true,
   };
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS, strict: true, allowPositionals: false }).values;
-  } catch (error) {
-    throw new UsageError(describeParseError(error));
-  }
-}
-
-/** The first sentence of what `parseArgs` says; what follows it explains quoting. */
-export function describeParseError(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message.split(/\. |\n/)[0] ?? message;
 }
 
 function readNode(

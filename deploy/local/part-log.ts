@@ -13,7 +13,8 @@ export class PartLog {
   readonly path: string;
   readonly #last: string[] = [];
   readonly #onLine: (line: string) => void;
-  #fd: number;
+  /** Undefined once closed: a pipe may still bring a last line. */
+  #fd: number | undefined;
   #bytes: number;
 
   /** @param onLine sees each line as well; `--verbose` prints it. */
@@ -29,13 +30,14 @@ export class PartLog {
   write(line: string): void {
     this.#last.push(line);
     if (this.#last.length > LINES_KEPT) this.#last.shift();
-    if (this.#bytes > FILE_BYTES_MAX) this.#rotate();
+    this.#onLine(line);
+    if (this.#fd === undefined) return;
+    if (this.#bytes > FILE_BYTES_MAX) this.#rotate(this.#fd);
     try {
       this.#bytes += writeSync(this.#fd, `${line}\n`);
     } catch {
       // A full disk must not end the supervisor; the database will say what is wrong.
     }
-    this.#onLine(line);
   }
 
   /** The last lines, oldest first. */
@@ -44,11 +46,12 @@ export class PartLog {
   }
 
   close(): void {
-    closeSync(this.#fd);
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
   }
 
-  #rotate(): void {
-    closeSync(this.#fd);
+  #rotate(fd: number): void {
+    closeSync(fd);
     renameSync(this.path, `${this.path}.1`);
     this.#fd = openSync(this.path, 'a');
     this.#bytes = 0;

@@ -10,7 +10,7 @@ import type { PartLog } from './part-log.ts';
 import { signal } from './processes.ts';
 
 /** How to start a part, the first time and every time after it died. */
-export type PartSpec = {
+export type PartSpec<Part extends RunningPart = RunningPart> = {
   readonly name: string;
   /** Parts with the lowest number stop first, those with the same number together. */
   readonly drainOrder: number;
@@ -18,7 +18,7 @@ export type PartSpec = {
   readonly stopTimeoutMs: number;
   readonly log: PartLog;
   /** Must take the same ports and the same data each time. Rejects with a reason in words. */
-  readonly start: () => Promise<RunningPart>;
+  readonly start: () => Promise<Part>;
 };
 
 /** What the supervisor has to tell. */
@@ -57,8 +57,8 @@ export class PartFailure extends Error {
   }
 }
 
-type Supervised = {
-  readonly spec: PartSpec;
+type Supervised<Part extends RunningPart = RunningPart> = {
+  readonly spec: PartSpec<Part>;
   running: RunningPart | undefined;
   /** When it died, on the monotonic clock, the oldest first. */
   deathsAtMs: number[];
@@ -88,17 +88,17 @@ export class Supervisor {
   }
 
   /**
-   * Starts a part for the first time and watches it from then on.
+   * Starts a part for the first time and watches it from then on. Answers what its first start answered.
    *
    * @throws PartFailure when it does not start; a part that never ran is not tried again, since what is wrong
    * with it will most likely stay wrong.
    */
-  async start(spec: PartSpec): Promise<void> {
+  async start<Part extends RunningPart>(spec: PartSpec<Part>): Promise<Part> {
     if (this.#stopping.signal.aborted) throw new PartFailure(spec.name, 'was not started', spec.log);
-    const part: Supervised = { spec, running: undefined, deathsAtMs: [] };
+    const part: Supervised<Part> = { spec, running: undefined, deathsAtMs: [] };
     this.#parts.set(spec.name, part);
     try {
-      await this.#run(part);
+      return await this.#run(part);
     } catch (error) {
       throw new PartFailure(spec.name, `did not start: ${messageOf(error)}`, spec.log, error);
     }
@@ -140,19 +140,19 @@ export class Supervisor {
     }
   }
 
-  async #run(part: Supervised): Promise<void> {
+  async #run<Part extends RunningPart>(part: Supervised<Part>): Promise<Part> {
     const running = await part.spec.start();
-    if (this.#stopping.signal.aborted) {
-      // Stopped while it started: nobody else knows of it.
-      part.running = running;
-      await stopWithin(part);
-      return;
-    }
     part.running = running;
+    if (this.#stopping.signal.aborted) {
+      // Stopped while it started: the drain has passed it by.
+      await stopWithin(part);
+      throw new Error('the stack is being stopped');
+    }
     void running.exited.then((exit) => {
       part.running = undefined;
       if (!this.#stopping.signal.aborted) void this.#revive(part, describeExit(exit));
     });
+    return running;
   }
 
   /** After a death: tell it, pause, start again; as often as the policy allows. */

@@ -1,0 +1,70 @@
+/** The two payments that show that the stack works: to new accounts, each followed to its end. */
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { PaymentClient, PaymentView } from '../cli/payment-client.ts';
+import { createProgress, describeEnd } from '../cli/payment-progress.ts';
+import { createAccount } from './accounts.ts';
+import type { Console } from './console.ts';
+import type { StatePaths } from './state.ts';
+
+const PAYMENTS = [
+  { amount: '25', asset: 'USDT' },
+  { amount: '3', asset: 'TRX' },
+] as const;
+
+/** On a public network it takes a minute until a block is final; the first invocation is cold. */
+const DEADLINE_MS = 300_000;
+
+/**
+ * Pays, one after the other, and shows each step.
+ *
+ * @returns whether both were confirmed. What went wrong has been said by then.
+ */
+export async function payDemonstration(
+  client: PaymentClient,
+  options: { readonly paths: StatePaths; readonly console: Console; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const { console, signal } = options;
+  let confirmed = 0;
+  for (const { amount, asset } of PAYMENTS) {
+    const to = createRecipient(options.paths);
+    console.line();
+    console.heading(`${amount} ${asset} to ${to}`);
+    try {
+      const payment = await payAndFollow(
+        client,
+        { amount, asset, to, reference: 'demonstration' },
+        console,
+        signal,
+      );
+      const isConfirmed = payment.status === 'confirmed';
+      if (isConfirmed) confirmed += 1;
+      (isConfirmed ? console.success : console.error).call(console, `  ${describeEnd(payment)}`);
+    } catch (error) {
+      signal.throwIfAborted();
+      console.error(`  ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  return confirmed === PAYMENTS.length;
+}
+
+async function payAndFollow(
+  client: PaymentClient,
+  order: { readonly amount: string; readonly asset: string; readonly to: string; readonly reference: string },
+  console: Console,
+  signal: AbortSignal,
+): Promise<PaymentView> {
+  const onAnswer = createProgress(Date.now(), (line) => console.line(`  ${line}`));
+  const payment = await client.pay(order, { idempotencyKey: randomUUID(), deadlineMs: DEADLINE_MS, signal });
+  return client.follow(payment, { deadlineMs: DEADLINE_MS, onAnswer, signal });
+}
+
+/** A new account. Its key is kept, so that nothing is ever paid to where nobody can spend it. */
+function createRecipient(paths: StatePaths): string {
+  const { address, privateKey } = createAccount();
+  const folder = join(paths.secrets, 'recipients');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  writeFileSync(join(folder, address), privateKey, { mode: 0o600 });
+  return address;
+}

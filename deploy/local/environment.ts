@@ -1,0 +1,96 @@
+/**
+ * What each function sees as its environment. The keys are told in `deploy/env.example`; this is the one place
+ * where the local stack and the function tests compose them. A function gets the secrets that it needs and no
+ * others: the wallet's key goes to `pay` and `settle` alone.
+ */
+import { KEY_NAMES } from '../../shared/runtime/config-keys.ts';
+import type { TronNetwork } from '../../shared/runtime/tron-networks.ts';
+import type { SecretFiles } from './secrets.ts';
+
+export const FUNCTION_NAMES = ['pay', 'settle', 'health', 'stats'] as const;
+export type FunctionName = (typeof FUNCTION_NAMES)[number];
+
+export const AUTH_AUDIENCE = 'tron-payment-service';
+export const MONGO_DATABASE = 'lucid_payments';
+
+/** The network that the stack pays on. */
+export type NetworkFacts = {
+  readonly network: TronNetwork;
+  readonly nodeUrl: string;
+  readonly genesisBlockId: string;
+  readonly usdtAddress: string;
+  readonly walletAddress: string;
+  readonly walletKeyFile: string;
+  /** Undefined for a node on loopback. */
+  readonly torProxy: string | undefined;
+};
+
+export type EnvironmentInput = NetworkFacts & {
+  readonly lucidEnv: 'production' | 'development' | 'test';
+  /** Folder with the four YAML files; an absent file sets nothing. */
+  readonly configDir: string;
+  readonly secrets: SecretFiles;
+  readonly mongoUrl: string;
+  /** Settings that nothing here decides, such as a limit. */
+  readonly settings: Readonly<Record<string, string>>;
+};
+
+export function composeEnvironment(name: FunctionName, input: EnvironmentInput): Record<string, string> {
+  const paysOut = name === 'pay' || name === 'settle';
+  const common = {
+    LUCID_ENV: input.lucidEnv,
+    SERVICE_NAME: 'tron-payment-service',
+    CONFIG_DIR: input.configDir,
+    MONGO_URL: input.mongoUrl,
+    MONGO_DATABASE,
+    TRON_NETWORK: input.network,
+    TRON_NODE_URL: input.nodeUrl,
+    TRON_GENESIS_BLOCK_ID: input.genesisBlockId,
+    TRON_CONTRACT_ADDRESS: input.usdtAddress,
+    TRON_WALLET_ADDRESS: input.walletAddress,
+    TOR_ONLY: String(input.torProxy !== undefined),
+    ...(input.torProxy === undefined ? {} : { TOR_PROXY: input.torProxy }),
+  };
+  const auth = {
+    AUTH_AUDIENCE,
+    INTERNAL_AUTH_SECRET_FILE: input.secrets.internalAuth,
+    ...(input.secrets.authPolicy === undefined ? {} : { AUTH_POLICY_FILE: input.secrets.authPolicy }),
+  };
+  const wallet = {
+    TRON_PRIVATE_KEY_FILE: input.walletKeyFile,
+    ENCRYPTION_KEY_FILE: input.secrets.encryptionKey,
+  };
+  // The standard is a public network's; on a private one a block is as final as its solid head says.
+  const confirmations: Record<string, string> =
+    input.network === 'private' ? { TRON_CONFIRMATIONS_REQUIRED: '1' } : {};
+  return {
+    ...confirmations,
+    ...input.settings,
+    ...common,
+    ...(name === 'pay' || name === 'stats' ? auth : {}),
+    ...(name === 'stats' ? { MONITORING_API_KEY_FILE: input.secrets.monitoringApiKey } : {}),
+    ...(paysOut ? wallet : {}),
+  };
+}
+
+/**
+ * The settings of an operator's own environment (`CIRCUIT_BREAKER_HOURLY_LIMIT=5 npm start`), for the functions.
+ * What the stack composes itself wins over them.
+ */
+export function settingsOf(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const settings: Record<string, string> = {};
+  for (const key of KEY_NAMES) {
+    const text = env[key];
+    // Each function gets those secrets alone that it needs: from `composeEnvironment`.
+    if (text && !FUNCTION_SECRETS.includes(key)) settings[key] = text;
+  }
+  return settings;
+}
+
+const FUNCTION_SECRETS: readonly string[] = [
+  'TRON_PRIVATE_KEY_FILE',
+  'ENCRYPTION_KEY_FILE',
+  'INTERNAL_AUTH_SECRET_FILE',
+  'AUTH_POLICY_FILE',
+  'MONITORING_API_KEY_FILE',
+];
