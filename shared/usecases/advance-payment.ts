@@ -132,7 +132,7 @@ async function signAndSend(
     if (stored === 'stored') {
       // The entry in the breaker is only a leftover from here on; dropping it need not hold up the broadcast.
       const [answers] = await Promise.all([
-        send(engine, payment, signed.bytes, attempt),
+        send(engine, signed.bytes, attempt),
         noteId === null ? undefined : dropQuietly(engine, noteId),
       ]);
       return recordAnswers(engine, payment, answers);
@@ -255,13 +255,12 @@ async function rebroadcast(
     const reason = 'its signed transaction can no longer be read; it may still land on the chain';
     return end(engine, payment, 'needs_review', reason, nowMs);
   }
-  return recordAnswers(engine, payment, await send(engine, payment, bytes, attempt));
+  return recordAnswers(engine, payment, await send(engine, bytes, attempt));
 }
 
-/** Never fails: bytes that may have left are a fact to record, not an error to report. */
+/** Does not fail where the breaker holds the call back: the bytes are stored, and `settle` sends them. */
 async function send(
   engine: Engine,
-  payment: Payment,
   bytes: Uint8Array,
   attempt: Attempt,
 ): Promise<BroadcastAnswer[] | ServiceError> {
@@ -269,7 +268,7 @@ async function send(
     return await engine.network.broadcast(bytes, attempt.txId);
   } catch (error) {
     if (error instanceof ServiceError) return error;
-    throw new ServiceError('internal', `the broadcast of ${payment.id} failed`, { cause: error });
+    throw error;
   }
 }
 

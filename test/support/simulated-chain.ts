@@ -1,0 +1,202 @@
+import { createHash } from 'node:crypto';
+import type { SolidHead } from '../../shared/domain/breaker.ts';
+import { ServiceError } from '../../shared/domain/errors.ts';
+import type { NodeTestimony, Transfer, WalkedBlock } from '../../shared/domain/transfer-evidence.ts';
+import { addressToHex, addressToWord, type TronAddress } from '../../shared/domain/tron-address.ts';
+import type {
+  BroadcastAnswer,
+  PaymentNetwork,
+  Signer,
+  TransferPlan,
+} from '../../shared/ports/payment-network.ts';
+
+interface SimulatedBlock {
+  readonly number: number;
+  readonly blockId: string;
+  readonly timestampMs: number;
+  readonly txIds: string[];
+}
+
+interface Pending {
+  readonly transfer: Transfer;
+  readonly expirationMs: number;
+  readonly txId: string;
+}
+
+/** Ends the world for whoever was calling: the process is gone, what it had done stays. */
+export class Crash extends Error {}
+
+/**
+ * A chain in memory for rules that need thousands of lives: blocks every second, solid two blocks later. What
+ * is broadcast is included in the next block unless it is told otherwise. Real transactions on a real chain are
+ * tested elsewhere.
+ */
+export class SimulatedChain {
+  readonly blocks: SimulatedBlock[];
+  readonly included = new Map<string, { pending: Pending; block: SimulatedBlock; reverted: boolean }>();
+  pool: Pending[] = [];
+  /** While true, broadcasts are answered but vanish. */
+  dropsBroadcasts = false;
+  /** While true, every call fails. */
+  isAway = false;
+  /** While true, included transfers revert. */
+  reverts = false;
+  readonly solidLag = 2;
+  readonly #wallet: TronAddress;
+  readonly #contract: TronAddress;
+
+  constructor(wallet: TronAddress, contract: TronAddress, startMs: number) {
+    this.#wallet = wallet;
+    this.#contract = contract;
+    this.blocks = [];
+    for (let number = 0; number <= this.solidLag; number += 1) {
+      this.blocks.push(block(number, startMs - (this.solidLag - number) * 1000));
+    }
+  }
+
+  get head(): SimulatedBlock {
+    return at(this.blocks, this.blocks.length - 1);
+  }
+
+  get solidHead(): SolidHead {
+    const { number, blockId, timestampMs } = at(this.blocks, this.blocks.length - 1 - this.solidLag);
+    return { number, blockId, timestampMs };
+  }
+
+  /** The transfers that moved money, in all blocks. */
+  get paid() {
+    return [...this.included.values()].filter(({ reverted }) => !reverted);
+  }
+
+  produceBlock(timestampMs: number): void {
+    const parent = this.head;
+    const next = block(parent.number + 1, timestampMs);
+    for (const pending of this.pool) {
+      // java-tron: an expiration at or before the head that a block builds on is refused.
+      if (pending.expirationMs <= parent.timestampMs || this.included.has(pending.txId)) continue;
+      next.txIds.push(pending.txId);
+      this.included.set(pending.txId, { pending, block: next, reverted: this.reverts });
+    }
+    this.pool = [];
+    this.blocks.push(next);
+  }
+
+  get signer(): Signer {
+    return {
+      wallet: this.#wallet,
+      sign: async (transfer, _plan, { timestampMs, expirationMs }) => {
+        const { asset, recipient } = transfer;
+        const content = {
+          asset,
+          recipient,
+          amount: transfer.amountMicro.toString(),
+          timestampMs,
+          expirationMs,
+        };
+        const txId = createHash('sha256').update(JSON.stringify(content)).digest('hex');
+        return { txId, bytes: Buffer.from(JSON.stringify({ ...content, txId })) };
+      },
+    };
+  }
+
+  get network(): PaymentNetwork {
+    const answering = <T>(answer: () => T): Promise<T> =>
+      this.isAway
+        ? Promise.reject(new ServiceError('chain_unavailable', 'the simulated chain is away'))
+        : Promise.resolve(answer());
+    return {
+      readSolidHead: () => answering(() => this.solidHead),
+      prepareTransfer: () =>
+        answering((): TransferPlan => ({ referenceBlock: this.solidHead, feeLimitMicro: 10_000_000n })),
+      broadcast: (bytes) =>
+        this.isAway
+          ? Promise.resolve([{ node: 'simulated', kind: 'unclear', code: 'away' } satisfies BroadcastAnswer])
+          : Promise.resolve([this.#receive(bytes)]),
+      takeTestimony: (txId) => answering(() => [this.#testify(txId)]),
+      walkSolidBlocks: (fromNumber, untilMs) => answering(() => this.#walk(fromNumber, untilMs)),
+    };
+  }
+
+  #receive(bytes: Uint8Array): BroadcastAnswer {
+    const sent = JSON.parse(Buffer.from(bytes).toString()) as {
+      asset: Transfer['asset'];
+      recipient: TronAddress;
+      amount: string;
+      expirationMs: number;
+      txId: string;
+    };
+    if (sent.expirationMs <= this.head.timestampMs) {
+      return { node: 'simulated', kind: 'unclear', code: 'TRANSACTION_EXPIRATION_ERROR' };
+    }
+    if (this.included.has(sent.txId) || this.pool.some(({ txId }) => txId === sent.txId)) {
+      return { node: 'simulated', kind: 'duplicate', code: 'DUP_TRANSACTION_ERROR' };
+    }
+    if (!this.dropsBroadcasts) {
+      const { asset, recipient, txId, expirationMs } = sent;
+      const transfer = {
+        asset,
+        recipient,
+        amountMicro: BigInt(sent.amount),
+        sender: this.#wallet,
+        contract: this.#contract,
+      };
+      this.pool.push({ transfer, expirationMs, txId });
+    }
+    return { node: 'simulated', kind: 'accepted', code: 'SUCCESS' };
+  }
+
+  #testify(txId: string): NodeTestimony {
+    const { solidHead } = this;
+    const found = this.included.get(txId);
+    const testimony = { node: 'simulated', solidHead, headNumber: this.head.number };
+    if (found === undefined || found.block.number > solidHead.number) {
+      return { ...testimony, transaction: null, info: null };
+    }
+    const { pending, block: holder, reverted } = found;
+    const { transfer } = pending;
+    const isToken = transfer.asset === 'USDT';
+    const log = {
+      address: addressToHex(this.#contract).slice(2),
+      topics: [
+        'ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef',
+        addressToWord(transfer.sender),
+        addressToWord(transfer.recipient),
+      ],
+      data: transfer.amountMicro.toString(16).padStart(64, '0'),
+    };
+    return {
+      ...testimony,
+      transaction: { txId, contractRet: reverted ? 'REVERT' : 'SUCCESS' },
+      info: {
+        txId,
+        blockNumber: holder.number,
+        blockTimeMs: holder.timestampMs,
+        feeMicro: 345_000n,
+        receiptResult: isToken ? (reverted ? 'REVERT' : 'SUCCESS') : null,
+        result: reverted ? 'FAILED' : null,
+        logs: isToken && !reverted ? [log] : [],
+      },
+    };
+  }
+
+  #walk(fromNumber: number, untilMs: number): WalkedBlock[] {
+    const walked: WalkedBlock[] = [];
+    for (let number = fromNumber; number <= this.solidHead.number; number += 1) {
+      const { blockId, timestampMs, txIds } = at(this.blocks, number);
+      walked.push({ number, blockId, parentId: this.blocks[number - 1]?.blockId ?? '', timestampMs, txIds });
+      if (timestampMs >= untilMs) break;
+    }
+    return walked;
+  }
+}
+
+function block(number: number, timestampMs: number): SimulatedBlock {
+  const tail = createHash('sha256').update(`${number}/${timestampMs}`).digest('hex').slice(16);
+  return { number, blockId: number.toString(16).padStart(16, '0') + tail, timestampMs, txIds: [] };
+}
+
+function at<T>(list: readonly T[], index: number): T {
+  const found = list[index];
+  if (found === undefined) throw new RangeError(`nothing at ${index}`);
+  return found;
+}
