@@ -15,7 +15,7 @@ import { ServiceError } from '../domain/errors.ts';
 import { type Authenticator, type Identity, requireBound, requireScope } from './auth.ts';
 import type { Scope } from './config-secrets.ts';
 import { currentInvocation, noteInvocation } from './invocation.ts';
-import { toProblem } from './problem-details.ts';
+import { type ProblemResponse, toProblem } from './problem-details.ts';
 import { JsonFault, parseStrictJson } from './strict-json.ts';
 import { findFault } from './validation.ts';
 
@@ -87,7 +87,7 @@ export function createApp(options: AppOptions = {}): App {
     genReqId: () => currentInvocation()?.requestId ?? randomUUID(),
     frameworkErrors: (_error: unknown, request: FastifyRequest, reply: FastifyReply) => {
       const problem = toProblem(new ServiceError('route_not_found', 'The path cannot be read.'), request.id);
-      void reply.code(problem.status).headers(problem.headers).send(JSON.stringify(problem.body));
+      sendProblem(reply, problem);
     },
     schemaController: LEAN_COMPILERS,
   }).withTypeProvider<TypeBoxTypeProvider>();
@@ -179,15 +179,21 @@ function answerErrors(app: App): void {
     const told = asServiceError(error);
     const problem = toProblem(told, request.id);
     noteInvocation({ code: problem.body.code, error: told instanceof ServiceError ? told.cause : told });
-    void reply.code(problem.status).headers(problem.headers);
-    // A text, because fastify would write an object as application/json.
-    return reply.send(JSON.stringify(problem.body));
+    sendProblem(reply, problem);
   });
 
   app.addHook('onSend', async (request, reply) => {
     void reply.header('x-request-id', request.id);
     noteInvocation({ status: reply.statusCode });
   });
+}
+
+/** As bytes: to a text fastify would add a charset, which JSON media types do not have (RFC 8259). */
+function sendProblem(reply: FastifyReply, problem: ProblemResponse): void {
+  void reply
+    .code(problem.status)
+    .headers(problem.headers)
+    .send(Buffer.from(JSON.stringify(problem.body)));
 }
 
 /** Fastify's own errors about a request, in our words. Whatever is not known here is a mistake of ours. */
