@@ -10,6 +10,10 @@ const run = promisify(execFile);
 const LAUNCHER_DIR = join(import.meta.dirname, 'launcher');
 const CACHE_DIR = resolve(import.meta.dirname, '../../../.cache/database');
 
+export const NO_JDK =
+  'the local database needs a JDK, version 17 or later: install one ' +
+  '(Debian: apt-get install openjdk-17-jdk-headless), or put mongod on PATH, or set MONGO_URL';
+
 /** Maven with an empty cache and a slow mirror; it needs 5 s for these 6 MB on a good line. */
 const MAVEN_TIMEOUT_MS = 300_000;
 
@@ -76,10 +80,7 @@ async function compile(sources: readonly string[], libDir: string, classesDir: s
   const flags = ['--release', '17', '-classpath', join(libDir, '*'), '-d', classesDir];
   await run(jdkTool('javac'), [...flags, ...java], { timeout: 120_000 }).catch((error: ToolError) => {
     if (error.code === 'ENOENT') {
-      throw new Error(
-        'the local database needs a JDK, version 17 or later: install one ' +
-          '(Debian: apt-get install openjdk-17-jdk-headless), or put mongod on PATH, or set MONGO_URL',
-      );
+      throw new Error(NO_JDK);
     }
     throw new Error(`javac could not compile the database launcher: ${firstError(error)}`, { cause: error });
   });

@@ -9,7 +9,7 @@ import { MongoClient, MongoServerError } from 'mongodb';
 import { leash } from '../leash.ts';
 import { describeExit, type PartExit, type RunningPart } from '../part.ts';
 import { findFreePort } from '../ports.ts';
-import { buildLauncher, jdkTool } from './build-launcher.ts';
+import { buildLauncher, jdkTool, NO_JDK } from './build-launcher.ts';
 
 /** `stop` ends it after the command under way; it does nothing to a configured database, which never exits. */
 export type Database = RunningPart & {
@@ -85,7 +85,13 @@ async function startEmulator(options: StartDatabaseOptions): Promise<Database> {
     args.push('--file', join(options.dataDir, 'database.mv'));
   }
   const java = [...JVM_FLAGS, '-classpath', classPath, 'tpf.database.Launcher', ...args];
-  const running = startProcess('mongo-java-server', jdkTool('java'), java, log);
+  const running = startProcess({
+    name: 'mongo-java-server',
+    command: jdkTool('java'),
+    args: java,
+    ifAbsent: NO_JDK,
+    log,
+  });
   const port = await untilReady(running, async () => {
     for await (const line of running.output) {
       const listening = /^listening (\d+)$/.exec(line);
@@ -113,7 +119,7 @@ async function startMongod(command: string, options: StartDatabaseOptions): Prom
   await mkdir(dataDir, { recursive: true });
   const args = ['--replSet', 'rs0', '--bind_ip', '127.0.0.1', '--port', String(port), '--dbpath', dataDir];
   const leashed = leash(command, [...args, '--quiet']);
-  const running = startProcess('mongod', leashed.command, leashed.args, log);
+  const running = startProcess({ name: 'mongod', ...leashed, ifAbsent: `${command} is gone`, log });
   running.output.resume(); // Its own log goes to stdout; nobody reads it, and a full pipe would stop it.
   const url = `mongodb://127.0.0.1:${port}/?directConnection=true`;
   await untilReady(running, async () => {
@@ -170,12 +176,16 @@ type Running = {
   readonly tellExit: (exit: PartExit) => string;
 };
 
-function startProcess(
-  name: string,
-  command: string,
-  args: readonly string[],
-  log: (line: string) => void,
-): Running {
+type ProcessOptions = {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  /** What to say where there is no such program. */
+  readonly ifAbsent: string;
+  readonly log: (line: string) => void;
+};
+
+function startProcess({ name, command, args, ifAbsent, log }: ProcessOptions): Running {
   // In a process group of its own: Ctrl-C in a terminal reaches the supervisor alone, which ends us in its order.
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   let complaint = '';
@@ -185,8 +195,7 @@ function startProcess(
   });
   const exited = new Promise<PartExit>((resolve) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
-      const reason = error.code === 'ENOENT' ? `${command} is not installed` : error.message;
-      resolve({ code: null, signal: null, reason });
+      resolve({ code: null, signal: null, reason: error.code === 'ENOENT' ? ifAbsent : error.message });
     });
     child.once('close', (code, signal) => resolve({ code, signal }));
   });
