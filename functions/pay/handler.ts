@@ -1,0 +1,21 @@
+import { composeEngine } from '../../shared/adapters/compose-engine.ts';
+import { systemClock } from '../../shared/adapters/system/system-clock.ts';
+import { Authenticator } from '../../shared/runtime/auth.ts';
+import { startFunction } from '../../shared/runtime/lambda.ts';
+import { buildApp } from './app.ts';
+
+/** Lambda's entry: takes payments. */
+export const handler = await startFunction({
+  name: 'pay',
+  needs: ['walletKey', 'encryptionKey', 'callers'],
+  async build({ config }) {
+    const authenticator = new Authenticator({
+      callers: config.secrets.callers,
+      audience: config.auth.audience,
+      tokenLifetimeMaxSeconds: config.auth.tokenLifetimeMaxSeconds,
+      monitoringKey: null,
+      nowMs: systemClock.nowMs,
+    });
+    return { app: buildApp({ engine: composeEngine(config), authenticator }) };
+  },
+});

@@ -1,0 +1,25 @@
+import { composeEngine } from '../../shared/adapters/compose-engine.ts';
+import { systemClock } from '../../shared/adapters/system/system-clock.ts';
+import { Authenticator } from '../../shared/runtime/auth.ts';
+import { startFunction } from '../../shared/runtime/lambda.ts';
+import { buildApp, settleOnce } from './app.ts';
+
+/** Lambda's entry: drives unfinished payments on, by schedule. */
+export const handler = await startFunction({
+  name: 'settle',
+  needs: ['walletKey', 'encryptionKey', 'callers'],
+  async build({ config, logger }) {
+    const authenticator = new Authenticator({
+      callers: config.secrets.callers,
+      audience: config.auth.audience,
+      tokenLifetimeMaxSeconds: config.auth.tokenLifetimeMaxSeconds,
+      monitoringKey: null,
+      nowMs: systemClock.nowMs,
+    });
+    const engine = composeEngine(config);
+    return {
+      app: buildApp({ engine, authenticator, logger }),
+      onSchedule: () => settleOnce({ engine, logger }),
+    };
+  },
+});
