@@ -38,6 +38,7 @@ export class BodyReader {
         if (typeof result === 'string') this.#heldBytes -= bytes;
         resolve(result);
       };
+      const announced = Number(message.headers['content-length'] ?? Number.NaN);
       message.on('data', (chunk: Buffer) => {
         if (finished) return;
         bytes += chunk.length;
@@ -45,6 +46,8 @@ export class BodyReader {
         chunks.push(chunk);
         if (bytes > EVENT_BYTES_MAX) finish('body_too_large');
         else if (this.#heldBytes > HELD_BYTES_MAX) finish('too_busy');
+        // The stream tells its end a tick later than the last byte.
+        else if (bytes === announced) finish(chunks.length === 1 ? chunk : Buffer.concat(chunks));
       });
       message.on('end', () => finish(Buffer.concat(chunks)));
       message.on('error', () => finish('aborted'));

@@ -121,7 +121,7 @@ export function readHeaders(
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = (rawHeaders[index] ?? '').toLowerCase();
     const value = rawHeaders[index + 1] ?? '';
-    if (HOP_BY_HOP.has(name) || PLATFORM.test(name) || dropped?.has(name)) continue;
+    if (HOP_BY_HOP.has(name) || isPlatformHeader(name) || dropped?.has(name)) continue;
     const before = headers[name];
     headers[name] = before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ','}${value}`;
   }
@@ -140,6 +140,11 @@ export function parseQuery(rawQuery: string): Record<string, string> {
     parameters[name] = before === undefined ? value : `${before},${value}`;
   }
   return parameters;
+}
+
+function isPlatformHeader(name: string): boolean {
+  // Most headers begin with another letter.
+  return (name.startsWith('x-') || name.startsWith('f')) && PLATFORM.test(name);
 }
 
 function encodeBody(

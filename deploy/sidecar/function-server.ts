@@ -216,11 +216,12 @@ export class FunctionServer {
     // A client that leaves takes its request out of the queue, but never out of an instance.
     const outcome = await invokeFunction(pool, event, traceId, response);
     if (outcome.kind !== 'answered') return this.#reportOutcome(exchange, outcome);
-    this.#options.metrics.observeInvoke(functionName, performance.now() - exchange.startedAtMs);
+    const invokeMs = performance.now() - exchange.startedAtMs;
     const inferred = inferResponse(outcome.answer);
     if (inferred.kind === 'failure') return this.#reportFailure(exchange, inferred);
-    if (functionName === 'pay' && inferred.status === 202) this.#options.onAccepted();
     this.#send(exchange, traceId, inferred);
+    this.#options.metrics.observeInvoke(functionName, invokeMs);
+    if (functionName === 'pay' && inferred.status === 202) this.#options.onAccepted();
   }
 
   #send(exchange: Exchange, traceId: string, { status, headers, body }: FunctionResponse): void {

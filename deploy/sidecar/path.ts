@@ -1,5 +1,5 @@
 /** Segments of unreserved and sub-delimiter characters, none of them empty, `.` or `..`: needs no decoding. */
-const PLAIN = /^(?:\/(?!\.{1,2}(?:\/|$))[\w\-.~!$&'()*+,;=:@]+)*\/?$/;
+const PLAIN = /^(?=\/)(?:\/(?!\.{1,2}(?:\/|$))[\w\-.~!$&'()*+,;=:@]+)*\/?$/;
 /** Printable ASCII without the characters that parsers disagree about. */
 const VISIBLE = /^[\x21-\x7e]*$/;
 
