@@ -5,11 +5,12 @@
  */
 import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
+import type { PayBody, PaymentView } from '../../functions/pay/schema.ts';
 import { ASSETS, parseAmount } from '../../shared/domain/money.ts';
 import { parseTronAddress } from '../../shared/domain/tron-address.ts';
 import { DEFAULT_STATE_DIR } from '../local/state.ts';
 import { EXIT, parseOptions, runCommand, UsageError } from './arguments.ts';
-import { OutcomeUnknown, type PaymentOrder, type PaymentView } from './payment-client.ts';
+import { OutcomeUnknown } from './payment-client.ts';
 import { createProgress, describeEnd } from './payment-progress.ts';
 import { createClient, findRunningStack } from './running-stack.ts';
 
@@ -81,8 +82,6 @@ function exitCodeOf({ status }: PaymentView): number {
     case 'failed':
     case 'refused':
     case 'expired':
-    case 'cancelled':
-    case 'rejected':
       return EXIT.failed;
     default:
       return EXIT.open;
@@ -94,14 +93,15 @@ function readOrder(values: {
   readonly amount?: string;
   readonly asset: string;
   readonly reference?: string;
-}): PaymentOrder {
-  const { to, amount, asset, reference } = values;
+}): PayBody {
+  const { to, amount, reference } = values;
   if (to === undefined || amount === undefined) throw new UsageError('--to and --amount are needed');
   if (parseTronAddress(to) === undefined) throw new UsageError(`--to ${to}: is not a TRON address`);
   const parsed = parseAmount(amount);
   if ('fault' in parsed) throw new UsageError(`--amount ${amount}: ${parsed.fault}`);
-  if (!ASSETS.some((known) => known === asset)) {
-    throw new UsageError(`--asset ${asset}: must be one of ${ASSETS.join(', ')}`);
+  const asset = ASSETS.find((known) => known === values.asset);
+  if (asset === undefined) {
+    throw new UsageError(`--asset ${values.asset}: must be one of ${ASSETS.join(', ')}`);
   }
   return { to, amount, asset, ...(reference === undefined ? {} : { reference }) };
 }

@@ -3,6 +3,8 @@
  * and follows it to its end.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { PayBody, PaymentView } from '../../functions/pay/schema.ts';
+import { isLive } from '../../shared/domain/payment.ts';
 
 /** What a token is asked for. A POST token is bound to all of it. */
 export type RequestToSign = {
@@ -20,44 +22,9 @@ export type PaymentClientOptions = {
   readonly authorize: (request: RequestToSign) => Promise<string>;
 };
 
-/** What a payment is asked for; the amount is a decimal string. */
-export type PaymentOrder = {
-  readonly to: string;
-  readonly amount: string;
-  readonly asset: string;
-  readonly reference?: string;
-};
-
-/** The members of a payment's representation that this client reads. */
-export type PaymentView = {
-  readonly id: string;
-  readonly status: string;
-  readonly asset: string;
-  readonly amount: string;
-  readonly to: string;
-  readonly reason?: string | null;
-  readonly attempts: readonly AttemptView[];
-  readonly history: readonly HistoryView[];
-};
-
-export type AttemptView = {
-  readonly number: number;
-  readonly tx_id: string;
-  readonly block_number?: number | null;
-};
-
-export type HistoryView = {
-  /** ISO 8601. */
-  readonly at: string;
-  readonly event: string;
-  readonly detail: string;
-};
-
-/** The states in which money may still move. All others are ends, or wait for a person (`needs_review`). */
-const UNFINISHED = ['awaiting_approval', 'accepted', 'signed', 'broadcast'];
-
+/** Whether no more money can move. `needs_review` is no end, but only an operator moves it on. */
 export function isFinished(payment: PaymentView): boolean {
-  return !UNFINISHED.includes(payment.status);
+  return !isLive(payment.status);
 }
 
 /** The service refused, with a problem document (RFC 9457) or something that is none. */
@@ -107,7 +74,7 @@ export class PaymentClient {
    * @throws ServiceRefusal when the service refuses; OutcomeUnknown when there was no sure answer in time.
    */
   async pay(
-    order: PaymentOrder,
+    order: PayBody,
     options: { readonly idempotencyKey: string; readonly deadlineMs: number; readonly signal?: AbortSignal },
   ): Promise<PaymentView> {
     const { idempotencyKey } = options;

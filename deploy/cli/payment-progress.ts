@@ -1,5 +1,5 @@
 /** Shows a person how a payment gets on, one line each thing that happens to it. */
-import type { PaymentView } from './payment-client.ts';
+import type { PaymentView } from '../../functions/pay/schema.ts';
 
 /**
  * Makes a function that takes a payment as often as it is seen and prints what is new in it.
@@ -28,7 +28,7 @@ export function describeEnd(payment: PaymentView): string {
   const parts = [
     `${payment.amount} ${payment.asset} to ${payment.to}: ${payment.status}`,
     attempt === undefined ? undefined : `transaction ${attempt.tx_id}`,
-    attempt?.block_number == null ? undefined : `block ${attempt.block_number}`,
+    attempt === undefined || attempt.block_number === null ? undefined : `block ${attempt.block_number}`,
     payment.reason ?? undefined,
   ];
   return parts.filter((part) => part !== undefined).join(', ');

@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PaymentClient, PaymentView } from '../cli/payment-client.ts';
+import type { PayBody, PaymentView } from '../../functions/pay/schema.ts';
+import type { PaymentClient } from '../cli/payment-client.ts';
 import { createProgress, describeEnd } from '../cli/payment-progress.ts';
 import { createAccount } from './accounts.ts';
 import type { Console } from './console.ts';
@@ -51,7 +52,7 @@ export async function payDemonstration(
 
 async function payAndFollow(
   client: PaymentClient,
-  order: { readonly amount: string; readonly asset: string; readonly to: string; readonly reference: string },
+  order: PayBody,
   console: Console,
   signal: AbortSignal,
 ): Promise<PaymentView> {

@@ -171,6 +171,7 @@ export function sidecarPart(
     name: 'sidecar',
     drainOrder: DRAIN_ORDER.sidecar,
     stopTimeoutMs: STOP_TIMEOUT_MS.sidecar,
+    restartNote: `it invokes again within ${FUNCTION_TIMEOUT_SECONDS} s: what the one before invoked may still run`,
     log,
     start: () =>
       startChildPart({

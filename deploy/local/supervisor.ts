@@ -17,6 +17,8 @@ export type PartSpec<Part extends RunningPart = RunningPart> = {
   /** How long `stop` may take before the process is killed. */
   readonly stopTimeoutMs: number;
   readonly log: PartLog;
+  /** What a person should know when it runs again. */
+  readonly restartNote?: string;
   /** Must take the same ports and the same data each time. Rejects with a reason in words. */
   readonly start: () => Promise<Part>;
 };
@@ -25,7 +27,7 @@ export type PartSpec<Part extends RunningPart = RunningPart> = {
 export type SupervisorEvent =
   | { readonly type: 'died'; readonly part: string; readonly reason: string; readonly log: PartLog }
   | { readonly type: 'restarting'; readonly part: string; readonly afterMs: number; readonly attempt: number }
-  | { readonly type: 'restarted'; readonly part: string; readonly tookMs: number }
+  | { readonly type: 'restarted'; readonly part: string; readonly note: string | undefined }
   | { readonly type: 'gave-up'; readonly part: string; readonly deaths: number; readonly withinMs: number };
 
 export type RestartPolicy = {
@@ -174,10 +176,9 @@ export class Supervisor {
       this.#onEvent({ type: 'restarting', part: spec.name, afterMs, attempt: deaths });
       const woken = await sleep(afterMs, true, { signal: this.#stopping.signal }).catch(() => false);
       if (!woken) return;
-      const startedAtMs = performance.now();
       try {
         await this.#run(part);
-        this.#onEvent({ type: 'restarted', part: spec.name, tookMs: performance.now() - startedAtMs });
+        this.#onEvent({ type: 'restarted', part: spec.name, note: spec.restartNote });
         return;
       } catch (error) {
         reason = `did not start again: ${messageOf(error)}`;

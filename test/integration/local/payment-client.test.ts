@@ -2,9 +2,23 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { OutcomeUnknown, PaymentClient, ServiceRefusal } from '../../../deploy/cli/payment-client.ts';
+import type { PayBody, PaymentView } from '../../../functions/pay/schema.ts';
 
-const ORDER = { to: 'T1', amount: '1.5', asset: 'USDT' };
-const PAYMENT = { id: 'pay_1', status: 'accepted', ...ORDER, attempts: [], history: [] };
+const ORDER: PayBody = { to: 'T1', amount: '1.5', asset: 'USDT' };
+const PAYMENT: PaymentView = {
+  id: 'pay_1',
+  status: 'accepted',
+  to: 'T1',
+  amount: '1.5',
+  asset: 'USDT',
+  reference: null,
+  reason: null,
+  created_at: '2026-01-01T00:00:00.000Z',
+  pay_by: '2026-01-01T01:00:00.000Z',
+  ended_at: null,
+  attempts: [],
+  history: [],
+};
 const OPTIONS = { idempotencyKey: 'k-1', deadlineMs: 10_000 };
 
 type Answer = (response: ServerResponse) => void;
