@@ -24,10 +24,10 @@ const kB = 1024;
 
 /** Every function, with its limits. A budget leaves some percents of room, so that growth is a decision. */
 export const FUNCTIONS: Readonly<Record<string, FunctionBuild>> = {
-  pay: { sizeBudget: 3_300 * kB },
-  settle: { sizeBudget: 3_300 * kB },
-  health: { sizeBudget: 2_000 * kB, forbidden: ['tronweb', 'ethers'] },
-  stats: { sizeBudget: 2_000 * kB, forbidden: ['tronweb', 'ethers'] },
+  pay: { sizeBudget: 4_200 * kB },
+  settle: { sizeBudget: 4_200 * kB },
+  health: { sizeBudget: 2_600 * kB, forbidden: ['tronweb', 'ethers'] },
+  stats: { sizeBudget: 2_600 * kB, forbidden: ['tronweb', 'ethers'] },
 };
 
 export type BuildOptions = {
@@ -114,9 +114,10 @@ async function bundle(entry: string, outDir: string): Promise<Metafile> {
     target: 'node24',
     // What is imported on demand (tronweb) becomes a chunk of its own and costs no cold start.
     splitting: true,
-    minify: true,
-    // Logs name errors by their class.
-    keepNames: true,
+    // Not the identifiers: with them shortened the bundle is a third smaller, but takes a quarter longer to load
+    // (pay, compile cache warm: 107 instead of 85 ms). And logs keep the names of errors and functions.
+    minifyWhitespace: true,
+    minifySyntax: true,
     treeShaking: true,
     alias: { tr46: join(ROOT, 'build/trim/tr46.ts') },
     banner: { js: REQUIRE_BANNER },

@@ -120,7 +120,10 @@ async function startMongod(command: string, options: StartDatabaseOptions): Prom
   const args = ['--replSet', 'rs0', '--bind_ip', '127.0.0.1', '--port', String(port), '--dbpath', dataDir];
   const leashed = leash(command, [...args, '--quiet']);
   const running = startProcess({ name: 'mongod', ...leashed, ifAbsent: `${command} is gone`, log });
-  running.output.resume(); // Its own log goes to stdout; nobody reads it, and a full pipe would stop it.
+  // One JSON document a line, most of them no news; but nobody else tells why it ends.
+  running.output.on('line', (line) => {
+    if (/"s":"[EF]"/.test(line)) log(line);
+  });
   const url = `mongodb://127.0.0.1:${port}/?directConnection=true`;
   await untilReady(running, async () => {
     await initiateReplicaSet(url, `127.0.0.1:${port}`);

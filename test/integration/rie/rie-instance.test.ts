@@ -1,6 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ensureRie } from '../../../build/rie.ts';
+import { leash } from '../../../deploy/local/leash.ts';
 import {
   type RieInstance,
   type RieInstanceOptions,
@@ -131,6 +135,19 @@ describe('a RIE instance', () => {
     expect(await exited).toEqual({ code: null, signal: 'SIGKILL' });
     await waitUntil(() => !isAlive(pid), 500);
     expect(await cutOff).toBe('cut off');
+  });
+
+  it('ends with the process that started it, even when that is killed', async (context) => {
+    const { command } = leash('true', []);
+    context.skip(command !== 'setpriv', 'this machine has no setpriv; the guard of the stack ends it there');
+    const starter = spawn(process.execPath, [join(import.meta.dirname, 'start-and-stay.ts')], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [line] = await once(createInterface({ input: starter.stdout }), 'line');
+    const pids = String(line).split(' ').map(Number);
+    expect(pids.map(isAlive)).toEqual([true, true]);
+    starter.kill('SIGKILL');
+    await waitUntil(() => !pids.some(isAlive));
   });
 
   it('says why it cannot start when the emulator is not there', async () => {
