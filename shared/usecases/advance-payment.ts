@@ -140,7 +140,7 @@ async function signAndSend(
     // Two equal transfers signed in one millisecond would be one transaction: take another timestamp.
     timestampMs += 1 + Math.floor(ids.random() * 1_000);
   }
-  throw new ServiceError('too_busy', 'no unique transaction could be made; try again', {
+  throw new ServiceError('too_busy', 'No unique transaction could be made; try again.', {
     retryAfterSeconds: 1,
   });
 }
@@ -292,7 +292,7 @@ async function recordAnswers(
   const accepted = answers.some((answer) => answer.kind === 'accepted' || answer.kind === 'duplicate');
   const waitsFor = accepted
     ? null
-    : new ServiceError('chain_unavailable', `no node took the transaction: ${detail}`);
+    : new ServiceError('chain_unavailable', `No node took the transaction (${detail}).`);
   return { payment: await reread(engine, payment), waitsFor };
 }
 
@@ -335,7 +335,7 @@ function progress(payment: Payment): Progress {
 
 async function reread(engine: Engine, payment: Payment): Promise<Payment> {
   const seen = await engine.ledger.findPayment(payment.id);
-  if (seen === null) throw new ServiceError('internal', `payment ${payment.id} has vanished from the store`);
+  if (seen === null) throw new ServiceError('internal', `Payment ${payment.id} has vanished from the store.`);
   return seen;
 }
 
@@ -374,7 +374,7 @@ export function limitExceeded(
   const name = window === 'hour' ? 'hourly' : 'daily';
   return new ServiceError(
     'limit_exceeded',
-    `the ${name} limit of ${formatAmount(limitMicro)} ${order.asset} leaves ${formatAmount(remainingMicro)}`,
+    `The ${name} limit of ${formatAmount(limitMicro)} ${order.asset} leaves ${formatAmount(remainingMicro)}.`,
     {
       // Unknown where it waits for open payments: those end within minutes.
       retryAfterSeconds: fitsAtMs === null ? 60 : Math.max(1, Math.ceil((fitsAtMs - nowMs) / 1000)),
@@ -390,14 +390,14 @@ export function limitExceeded(
 
 /** The refusal while an operator's stop file is there. */
 export function stopped(): ServiceError {
-  return new ServiceError('payments_stopped', 'an operator has stopped all new payments', {
+  return new ServiceError('payments_stopped', 'An operator has stopped all new payments.', {
     retryAfterSeconds: 60,
   });
 }
 
 /** The refusal while more payments than can be tracked are being reserved at once. */
 export function tooBusy(): ServiceError {
-  return new ServiceError('too_busy', 'too many payments are being reserved at this moment', {
+  return new ServiceError('too_busy', 'Too many payments are being reserved at this moment.', {
     retryAfterSeconds: 1,
   });
 }

@@ -79,7 +79,7 @@ async function pay(
   if (progress.payment.status === 'refused') {
     throw (
       waitsFor ??
-      new ServiceError('payment_in_flight', 'the payment was refused; try again', { retryAfterSeconds: 1 })
+      new ServiceError('payment_in_flight', 'The payment was refused; try again.', { retryAfterSeconds: 1 })
     );
   }
   if (progress.payment.reservationId === null && waitsFor !== null) throw unclear(waitsFor);
@@ -100,7 +100,7 @@ async function retry(engine: Engine, refused: Payment, request: PayOutRequest): 
 
 async function replay(engine: Engine, standing: Payment, fingerprint: string): Promise<PayOutResult> {
   if (standing.fingerprint !== fingerprint) {
-    throw new ServiceError('idempotency_key_reused', 'this key was used before, for another payment', {
+    throw new ServiceError('idempotency_key_reused', 'This key was used before, for another payment.', {
       field: 'Idempotency-Key',
     });
   }
@@ -175,7 +175,7 @@ function fingerprintOf(order: PaymentOrder): string {
 function inFlight(): ServiceError {
   return new ServiceError(
     'payment_in_flight',
-    'this payment is being worked on; ask again with the same key',
+    'This payment is being worked on; ask again with the same key.',
     {
       retryAfterSeconds: 1,
     },
@@ -183,7 +183,7 @@ function inFlight(): ServiceError {
 }
 
 function unclear(cause?: ServiceError): ServiceError {
-  return new ServiceError('outcome_unknown', 'the payment may be under way; ask again with the same key', {
+  return new ServiceError('outcome_unknown', 'The payment may be under way; ask again with the same key.', {
     retryAfterSeconds: cause?.retryAfterSeconds ?? 2,
     cause,
   });

@@ -99,7 +99,7 @@ export function withBreaker(
 
 /** The refusal that callers see while the network is given time to recover. */
 export function circuitOpen(reason: string, waitMs: number): ServiceError {
-  return new ServiceError('circuit_open', `payments wait for the TRON network: ${reason}`, {
+  return new ServiceError('circuit_open', `Payments wait for the TRON network: ${reason}.`, {
     retryAfterSeconds: Math.max(1, Math.ceil(waitMs / 1000)),
   });
 }

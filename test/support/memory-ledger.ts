@@ -75,7 +75,7 @@ export class MemoryLedger implements Ledger {
   }
 
   async insertPayment(payment: Payment) {
-    if ((await this.findPaymentByKey(payment.caller, payment.idempotencyKey)) !== null) return 'exists';
+    if (this.#byKey(payment.caller, payment.idempotencyKey) !== undefined) return 'exists';
     this.payments.set(payment.id, payment);
     this.writes.push('insertPayment');
     return 'inserted';
@@ -86,10 +86,7 @@ export class MemoryLedger implements Ledger {
   }
 
   async findPaymentByKey(caller: string, idempotencyKey: string) {
-    const all = [...this.payments.values()];
-    return (
-      all.find((payment) => payment.caller === caller && payment.idempotencyKey === idempotencyKey) ?? null
-    );
+    return this.#byKey(caller, idempotencyKey) ?? null;
   }
 
   async findDue(nowMs: number, limit: number) {
@@ -200,6 +197,11 @@ export class MemoryLedger implements Ledger {
           }
         : null,
     );
+  }
+
+  #byKey(caller: string, key: string): Payment | undefined {
+    const all = [...this.payments.values()];
+    return all.find((payment) => payment.caller === caller && payment.idempotencyKey === key);
   }
 
   #changeBook(asset: Asset, effectMicro: bigint, slots: Pick<AssetBook, 'hour' | 'day'> | null) {

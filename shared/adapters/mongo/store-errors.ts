@@ -27,7 +27,7 @@ export async function writing<T>(write: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (!(error instanceof MongoError) || isDuplicateKey(error)) throw error;
     if (error instanceof MongoServerSelectionError) throw unavailable(error);
-    throw new ServiceError('outcome_unknown', 'the database did not acknowledge a change', {
+    throw new ServiceError('outcome_unknown', 'The database did not acknowledge a change.', {
       retryAfterSeconds: 2,
       cause: error,
     });
@@ -35,7 +35,7 @@ export async function writing<T>(write: () => Promise<T>): Promise<T> {
 }
 
 function unavailable(cause: MongoError): ServiceError {
-  return new ServiceError('store_unavailable', 'the database is out of reach', {
+  return new ServiceError('store_unavailable', 'The database is out of reach.', {
     retryAfterSeconds: 5,
     cause,
   });

@@ -96,7 +96,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     if (feeLimitSun > settings.feeLimitMaxMicro) {
       throw new ServiceError(
         'fee_above_cap',
-        `the fee could reach ${formatAmount(feeLimitSun)} TRX, above the cap of ${formatAmount(settings.feeLimitMaxMicro)}`,
+        `The fee could reach ${formatAmount(feeLimitSun)} TRX, above the cap of ${formatAmount(settings.feeLimitMaxMicro)}.`,
       );
     }
     assertFunds('TRX', balanceSun, burnSun);
@@ -120,13 +120,13 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     ]);
     // A token without a blacklist reverts on the question.
     if (!blacklist.reverted && readWord(blacklist) !== 0n) {
-      throw new ServiceError('recipient_refused', 'the token has blacklisted this recipient', {
+      throw new ServiceError('recipient_refused', 'The token has blacklisted this recipient.', {
         field: 'to',
       });
     }
     assertFunds('USDT', readWord(balance), amountMicro);
     if (simulation.reverted) {
-      throw new ServiceError('simulation_failed', 'the token contract would refuse this transfer');
+      throw new ServiceError('simulation_failed', 'The token contract would refuse this transfer.');
     }
     return readEnergyUsed(simulation.answer);
   }
@@ -294,7 +294,7 @@ function assertFunds(asset: string, balanceMicro: bigint, neededMicro: bigint): 
   if (balanceMicro >= neededMicro) return;
   throw new ServiceError(
     'insufficient_funds',
-    `the wallet holds too little ${asset} for this payment and its fee`,
+    `The wallet holds too little ${asset} for this payment and its fee.`,
   );
 }
 

@@ -86,7 +86,7 @@ export function tronSigner(wallet: TronAddress, revealKey: () => string): Signer
       ) {
         throw new ServiceError(
           'internal',
-          'the transaction that was built is not the transfer that was asked for',
+          'The transaction that was built is not the transfer that was asked for.',
         );
       }
       const message = utils.transaction.txJsonToPb(signed);
@@ -100,7 +100,7 @@ export function tronSigner(wallet: TronAddress, revealKey: () => string): Signer
 function toSafeNumber(micro: bigint): number {
   const asNumber = Number(micro);
   if (!Number.isSafeInteger(asNumber))
-    throw new ServiceError('amount_invalid', 'the amount is too large', { field: 'amount' });
+    throw new ServiceError('amount_invalid', 'The amount is too large.', { field: 'amount' });
   return asNumber;
 }
 

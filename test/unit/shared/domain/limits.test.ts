@@ -1,0 +1,134 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  type AssetBook,
+  chargeSlots,
+  countedMicro,
+  EMPTY_BOOK,
+  freeableUntilMs,
+  judgeLimits,
+  LIMIT_WINDOWS,
+} from '../../../../shared/domain/limits.ts';
+
+const HOUR_MS = LIMIT_WINDOWS.hourMs;
+const DAY_MS = LIMIT_WINDOWS.dayMs;
+const LIMITS = { hourlyMicro: 1_000n, dailyMicro: 10_000n };
+const NEVER = Number.NEGATIVE_INFINITY;
+
+const spend = (book: AssetBook, amountMicro: bigint, endedAtMs: number, freeMs = NEVER): AssetBook => ({
+  ...book,
+  ...chargeSlots(book, LIMIT_WINDOWS, amountMicro, endedAtMs, freeMs),
+});
+
+describe('limits', () => {
+  it('let the last micro-unit through and not one more', () => {
+    const book = { ...EMPTY_BOOK, outstandingMicro: 400n };
+    expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 600n, 0)).toEqual({ fits: true });
+    expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 601n, 0)).toMatchObject({
+      fits: false,
+      window: 'hour',
+      limitMicro: 1_000n,
+      remainingMicro: 600n,
+      fitsAtMs: null,
+    });
+  });
+
+  it('count what is outstanding whatever the time', () => {
+    const book = { ...EMPTY_BOOK, outstandingMicro: 1_000n };
+    expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 1n, Number.MAX_SAFE_INTEGER).fits).toBe(false);
+  });
+
+  it('name the day where the day is full', () => {
+    let book: AssetBook = EMPTY_BOOK;
+    for (let hour = 0; hour < 10; hour += 1) book = spend(book, 1_000n, hour * (HOUR_MS + 20_000));
+    const nowMs = 11 * (HOUR_MS + 20_000);
+    expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 1n, nowMs)).toMatchObject({
+      fits: false,
+      window: 'day',
+      remainingMicro: 0n,
+      fitsAtMs: DAY_MS + 300_000,
+    });
+  });
+
+  it('say when an amount fits, and it fits then and not a moment before', () => {
+    const book = spend(spend(EMPTY_BOOK, 500n, 5_000), 500n, 100_000);
+    const verdict = judgeLimits(book, LIMITS, LIMIT_WINDOWS, 300n, 200_000);
+    if (verdict.fits || verdict.fitsAtMs === null) throw new Error('it should wait');
+    expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 300n, verdict.fitsAtMs - 1).fits).toBe(false);
+    expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 300n, verdict.fitsAtMs).fits).toBe(true);
+  });
+
+  it('free no slot before a solid head was seen', () => {
+    expect(freeableUntilMs(1_000, null)).toBe(NEVER);
+    expect(freeableUntilMs(1_000, 900)).toBe(900);
+    expect(freeableUntilMs(1_000, 1_100)).toBe(1_000);
+  });
+
+  it('free late, never early: by at most ten seconds in the hour and five minutes in the day', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 2_000_000_000_000 }), (endedAtMs) => {
+        const book = spend(EMPTY_BOOK, 7n, endedAtMs);
+        const counted = (window: 'hour' | 'day', freeMs: number) =>
+          countedMicro(book, window, LIMIT_WINDOWS, freeMs);
+        expect(counted('hour', endedAtMs + HOUR_MS)).toBe(7n);
+        expect(counted('hour', endedAtMs + HOUR_MS + 10_000)).toBe(0n);
+        expect(counted('day', endedAtMs + DAY_MS)).toBe(7n);
+        expect(counted('day', endedAtMs + DAY_MS + 300_000)).toBe(0n);
+      }),
+    );
+  });
+
+  it('keep in any window of end times no more than the limit, whatever is asked and when', () => {
+    const request = fc.record({
+      amountMicro: fc.bigInt({ min: 1n, max: 1_200n }),
+      waitMs: fc.integer({ min: 0, max: HOUR_MS }),
+      lifeMs: fc.integer({ min: 0, max: 600_000 }),
+    });
+    fc.assert(
+      fc.property(fc.array(request, { minLength: 1, maxLength: 60 }), (requests) => {
+        let nowMs = 1_700_000_000_000;
+        let book: AssetBook = EMPTY_BOOK;
+        const paid: { amountMicro: bigint; atMs: number }[] = [];
+        const open: { amountMicro: bigint; endsAtMs: number }[] = [];
+        const endDue = () => {
+          for (const { amountMicro, endsAtMs } of open.splice(0)) {
+            if (endsAtMs > nowMs) {
+              open.push({ amountMicro, endsAtMs });
+              continue;
+            }
+            book = {
+              ...spend(book, amountMicro, endsAtMs, nowMs),
+              outstandingMicro: book.outstandingMicro - amountMicro,
+            };
+            paid.push({ amountMicro, atMs: endsAtMs });
+          }
+        };
+        for (const { amountMicro, waitMs, lifeMs } of requests) {
+          nowMs += waitMs;
+          endDue();
+          if (!judgeLimits(book, LIMITS, LIMIT_WINDOWS, amountMicro, nowMs).fits) continue;
+          book = { ...book, outstandingMicro: book.outstandingMicro + amountMicro };
+          open.push({ amountMicro, endsAtMs: nowMs + lifeMs });
+        }
+        nowMs += 2 * HOUR_MS;
+        endDue();
+        for (const { atMs } of paid) {
+          const within = (windowMs: number) =>
+            paid
+              .filter((other) => other.atMs > atMs - windowMs && other.atMs <= atMs)
+              .reduce((sum, other) => sum + other.amountMicro, 0n);
+          expect(within(HOUR_MS)).toBeLessThanOrEqual(LIMITS.hourlyMicro);
+          expect(within(DAY_MS)).toBeLessThanOrEqual(LIMITS.dailyMicro);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('keep the slots few, however many payments end', () => {
+    let book: AssetBook = EMPTY_BOOK;
+    for (let ended = 0; ended < 5_000; ended += 1) book = spend(book, 1n, ended * 60_000, ended * 60_000);
+    expect(book.hour.length).toBeLessThanOrEqual(361);
+    expect(book.day.length).toBeLessThanOrEqual(289);
+  });
+});

@@ -1,0 +1,194 @@
+import { describe, expect, it } from 'vitest';
+import {
+  type Evidence,
+  joinEvidence,
+  judgeTestimony,
+  type NodeTestimony,
+  provesAbsenceByTwoNodes,
+  provesAbsenceByWalk,
+  type SolidTransactionInfo,
+  type Transfer,
+  type WalkedBlock,
+} from '../../../../shared/domain/transfer-evidence.ts';
+import { addressToHex, addressToWord } from '../../../../shared/domain/tron-address.ts';
+import { CONTRACT, RECIPIENT, WALLET } from '../../../support/test-engine.ts';
+
+const TX = 'ab'.repeat(32);
+const TRANSFER: Transfer = {
+  asset: 'USDT',
+  amountMicro: 25_000_000n,
+  sender: WALLET,
+  recipient: RECIPIENT,
+  contract: CONTRACT,
+};
+const LOG = {
+  address: addressToHex(CONTRACT).slice(2),
+  topics: [
+    'ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef',
+    addressToWord(WALLET),
+    addressToWord(RECIPIENT),
+  ],
+  data: 25_000_000n.toString(16).padStart(64, '0'),
+};
+const INFO: SolidTransactionInfo = {
+  txId: TX,
+  blockNumber: 100,
+  blockTimeMs: 300_000,
+  feeMicro: 345_000n,
+  receiptResult: 'SUCCESS',
+  result: null,
+  logs: [LOG],
+};
+const HEAD = { number: 120, blockId: '00', timestampMs: 360_000 };
+
+function testimony(over: Partial<NodeTestimony> = {}): NodeTestimony {
+  return {
+    node: 'node-a',
+    solidHead: HEAD,
+    headNumber: 139,
+    transaction: { txId: TX, contractRet: 'SUCCESS' },
+    info: INFO,
+    ...over,
+  };
+}
+
+const judge = (over: Partial<NodeTestimony> = {}, transfer = TRANSFER) =>
+  judgeTestimony(transfer, TX, testimony(over), 19);
+const withInfo = (over: Partial<SolidTransactionInfo>) => judge({ info: { ...INFO, ...over } });
+
+describe('one node about one transaction', () => {
+  it('shows it paid by a solid success with the Transfer event of this payment', () => {
+    expect(judge()).toEqual({ kind: 'paid', blockNumber: 100, blockTimeMs: 300_000, feeMicro: 345_000n });
+  });
+
+  it('shows TRX paid without a receipt result or an event', () => {
+    const transfer: Transfer = { ...TRANSFER, asset: 'TRX' };
+    expect(judge({ info: { ...INFO, receiptResult: null, logs: [] } }, transfer).kind).toBe('paid');
+  });
+
+  it('shows it absent when it holds neither half', () => {
+    expect(judge({ transaction: null, info: null })).toEqual({ kind: 'absent' });
+  });
+
+  it.each<[string, Partial<NodeTestimony>]>([
+    ['only the transaction is there', { info: null }],
+    ['only the info is there', { transaction: null }],
+    ['the block is ahead of the solid head', { solidHead: { ...HEAD, number: 99 } }],
+    ['the block is not deep enough', { headNumber: 118, solidHead: { ...HEAD, number: 118 } }],
+    ['the transaction has no result yet', { transaction: { txId: TX, contractRet: null } }],
+  ])('tells nothing when %s', (_, over) => {
+    expect(judge(over).kind).toBe('unknown');
+  });
+
+  it.each([['REVERT'], ['OUT_OF_ENERGY'], ['ILLEGAL_OPERATION']])(
+    'shows it failed by %s, with nothing moved',
+    (contractRet) => {
+      const info = { ...INFO, result: 'FAILED', receiptResult: contractRet, logs: [] };
+      expect(judge({ transaction: { txId: TX, contractRet }, info })).toMatchObject({
+        kind: 'reverted',
+        reason: contractRet,
+      });
+    },
+  );
+
+  it.each<[string, Evidence]>([
+    ['another transaction id', judge({ transaction: { txId: 'cd'.repeat(32), contractRet: 'SUCCESS' } })],
+    ['the info of another transaction', withInfo({ txId: 'cd'.repeat(32) })],
+    ['a block from the future', withInfo({ blockTimeMs: HEAD.timestampMs + 1 })],
+    ['success with a failed receipt', withInfo({ result: 'FAILED' })],
+    ['success with a receipt of REVERT', withInfo({ receiptResult: 'REVERT' })],
+    ['failure without a failed receipt', judge({ transaction: { txId: TX, contractRet: 'REVERT' } })],
+    [
+      'failure with the Transfer event',
+      judge({ transaction: { txId: TX, contractRet: 'REVERT' }, info: { ...INFO, result: 'FAILED' } }),
+    ],
+    ['no event', withInfo({ logs: [] })],
+    ["another contract's event", withInfo({ logs: [{ ...LOG, address: '00'.repeat(20) }] })],
+    ['an event of another amount', withInfo({ logs: [{ ...LOG, data: '1'.padStart(64, '0') }] })],
+    [
+      'an event to another recipient',
+      withInfo({ logs: [{ ...LOG, topics: [...LOG.topics.slice(0, 2), addressToWord(WALLET)] }] }),
+    ],
+    [
+      'an event from another sender',
+      withInfo({
+        logs: [{ ...LOG, topics: [LOG.topics[0] ?? '', addressToWord(RECIPIENT), LOG.topics[2] ?? ''] }],
+      }),
+    ],
+    [
+      'an Approval event',
+      withInfo({ logs: [{ ...LOG, topics: ['00'.repeat(32), ...LOG.topics.slice(1)] }] }),
+    ],
+  ])('contradicts itself with %s', (_, evidence) => {
+    expect(evidence.kind).toBe('contradictory');
+  });
+});
+
+describe('several nodes', () => {
+  const paid: Evidence = { kind: 'paid', blockNumber: 1, blockTimeMs: 1, feeMicro: 0n };
+  const reverted: Evidence = { ...paid, kind: 'reverted', reason: 'REVERT' };
+  const absent: Evidence = { kind: 'absent' };
+  const unknown: Evidence = { kind: 'unknown', reason: '' };
+  const contradictory: Evidence = { kind: 'contradictory', reason: '' };
+
+  it.each<[string, Evidence[], Evidence['kind']]>([
+    ['solid evidence wins over a node that lags', [absent, paid], 'paid'],
+    ['solid evidence wins over a node that is unsure', [unknown, reverted], 'reverted'],
+    ['one that shows it paid and one that shows it reverted contradict', [paid, reverted], 'contradictory'],
+    ['a contradiction outweighs everything', [paid, contradictory], 'contradictory'],
+    ['absence needs all of them', [absent, unknown], 'unknown'],
+    ['all lack it', [absent, absent], 'absent'],
+    ['nobody answered', [], 'unknown'],
+  ])('%s', (_, evidences, kind) => {
+    expect(joinEvidence(evidences).kind).toBe(kind);
+  });
+});
+
+describe('absence by two nodes', () => {
+  const lacking = (node: string, timestampMs: number) =>
+    testimony({ node, transaction: null, info: null, solidHead: { ...HEAD, timestampMs } });
+
+  it('is proven by two nodes that are both past the expiration and its margin', () => {
+    expect(provesAbsenceByTwoNodes([lacking('a', 160), lacking('b', 161)], 100, 60)).toBe(true);
+  });
+
+  it.each([
+    ['one node alone', [lacking('a', 160)]],
+    ['one node asked twice', [lacking('a', 160), lacking('a', 161)]],
+    ['a node that is not past the margin', [lacking('a', 160), lacking('b', 159)]],
+    ['a node that holds it', [lacking('a', 160), lacking('b', 160), testimony({ node: 'c' })]],
+    ['nobody', []],
+  ])('is not proven by %s', (_, testimonies) => {
+    expect(provesAbsenceByTwoNodes(testimonies, 100, 60)).toBe(false);
+  });
+});
+
+describe('absence by a walk', () => {
+  const chain = (...times: number[]): WalkedBlock[] =>
+    times.map((timestampMs, index) => ({
+      number: 10 + index,
+      blockId: `id-${index}`,
+      parentId: `id-${index - 1}`,
+      timestampMs,
+      txIds: ['other'],
+    }));
+  const walk = chain(70, 80, 90, 100);
+  const replaced = (index: number, over: Partial<WalkedBlock>) =>
+    walk.map((block, at) => (at === index ? { ...block, ...over } : block));
+
+  it('is proven by linked blocks from the reference block to the first past the expiration', () => {
+    expect(provesAbsenceByWalk(walk, 'id-0', TX, 100)).toBe(true);
+  });
+
+  it.each<[string, WalkedBlock[]]>([
+    ['no blocks', []],
+    ['a walk that ends before the expiration', walk.slice(0, 3)],
+    ['a walk from another block', walk.slice(1)],
+    ['a block that holds it', replaced(2, { txIds: ['other', TX] })],
+    ['a last block that holds it', replaced(3, { txIds: [TX] })],
+    ['a broken parent hash', replaced(2, { parentId: 'id-x' })],
+    ['a gap', replaced(2, { number: 13 })],
+  ])('is not proven by %s', (_, blocks) => {
+    expect(provesAbsenceByWalk(blocks, 'id-0', TX, 100)).toBe(false);
+  });
+});
