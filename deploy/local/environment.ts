@@ -67,7 +67,7 @@ export function composeEnvironment(name: FunctionName, input: EnvironmentInput):
     ...confirmations,
     ...input.settings,
     ...common,
-    ...(name === 'pay' || name === 'stats' ? auth : {}),
+    ...(name === 'health' ? {} : auth),
     ...(name === 'stats' ? { MONITORING_API_KEY_FILE: input.secrets.monitoringApiKey } : {}),
     ...(paysOut ? wallet : {}),
   };
