@@ -11,7 +11,7 @@ import { parseTronAddress } from '../../shared/domain/tron-address.ts';
 import { DEFAULT_STATE_DIR } from '../local/state.ts';
 import { EXIT, parseOptions, runCommand, UsageError } from './arguments.ts';
 import { OutcomeUnknown } from './payment-client.ts';
-import { createProgress, describeEnd } from './payment-progress.ts';
+import { createProgress, createRetryNotice, describeEnd } from './payment-progress.ts';
 import { createClient, findRunningStack } from './running-stack.ts';
 
 const HELP = `npm run pay -- --to ADDRESS --amount AMOUNT [options]
@@ -56,12 +56,13 @@ await runCommand('npm run pay', async () => {
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort());
   const { signal } = interrupted;
   const onAnswer = createProgress(Date.now(), print);
+  const onRetry = createRetryNotice((line) => process.stderr.write(`${line}\n`));
   let seen: PaymentView | undefined;
   try {
-    seen = await client.pay(order, { idempotencyKey, deadlineMs: timeoutMs, signal });
+    seen = await client.pay(order, { idempotencyKey, deadlineMs: timeoutMs, signal, onRetry });
     const id = seen.id;
     print(`payment ${id}`);
-    seen = await client.follow(seen, { deadlineMs: timeoutMs, onAnswer, signal });
+    seen = await client.follow(seen, { deadlineMs: timeoutMs, onAnswer, onRetry, signal });
   } catch (error) {
     const isOpen = signal.aborted || seen !== undefined || error instanceof OutcomeUnknown;
     if (!isOpen) throw error;

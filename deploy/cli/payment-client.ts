@@ -55,6 +55,14 @@ export class OutcomeUnknown extends Error {
   }
 }
 
+/** How long to go on where answers are not sure. */
+export type PersistOptions = {
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+  /** Told why it is asked once more. */
+  readonly onRetry?: (reason: string) => void;
+};
+
 const REQUEST_TIMEOUT_MS = 40_000;
 const POLL_EVERY_MS = 200;
 const RETRY_PAUSE_MS = 500;
@@ -75,7 +83,7 @@ export class PaymentClient {
    */
   async pay(
     order: PayBody,
-    options: { readonly idempotencyKey: string; readonly deadlineMs: number; readonly signal?: AbortSignal },
+    options: PersistOptions & { readonly idempotencyKey: string },
   ): Promise<PaymentView> {
     const { idempotencyKey } = options;
     const body = JSON.stringify(order);
@@ -108,11 +116,7 @@ export class PaymentClient {
    */
   async follow(
     first: PaymentView,
-    options: {
-      readonly deadlineMs: number;
-      readonly onAnswer: (payment: PaymentView) => void;
-      readonly signal?: AbortSignal;
-    },
+    options: PersistOptions & { readonly onAnswer: (payment: PaymentView) => void },
   ): Promise<PaymentView> {
     const untilMs = performance.now() + options.deadlineMs;
     let payment = first;
@@ -128,10 +132,7 @@ export class PaymentClient {
   }
 
   /** Repeats `ask` while that can help and there is time; throws its last error. */
-  async #persist<T>(
-    options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
-    ask: () => Promise<T>,
-  ): Promise<T> {
+  async #persist<T>(options: PersistOptions, ask: () => Promise<T>): Promise<T> {
     const untilMs = performance.now() + options.deadlineMs;
     for (;;) {
       try {
@@ -141,6 +142,7 @@ export class PaymentClient {
         if (!canRepeat(error)) throw error;
         const pauseMs = pauseAfter(error);
         if (performance.now() + pauseMs > untilMs) throw error;
+        options.onRetry?.(error instanceof Error ? error.message : String(error));
         await sleep(pauseMs, undefined, { signal: options.signal });
       }
     }

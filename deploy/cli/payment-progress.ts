@@ -33,3 +33,12 @@ export function describeEnd(payment: PaymentView): string {
   ];
   return parts.filter((part) => part !== undefined).join(', ');
 }
+
+/** Makes a function that takes the reason of each repetition and prints it when it is another one. */
+export function createRetryNotice(print: (line: string) => void): (reason: string) => void {
+  let last: string | undefined;
+  return (reason) => {
+    if (reason !== last) print(`  … ${reason}; asking again with the same key`);
+    last = reason;
+  };
+}

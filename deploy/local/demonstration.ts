@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PayBody, PaymentView } from '../../functions/pay/schema.ts';
 import type { PaymentClient } from '../cli/payment-client.ts';
-import { createProgress, describeEnd } from '../cli/payment-progress.ts';
+import { createProgress, createRetryNotice, describeEnd } from '../cli/payment-progress.ts';
 import { createAccount } from './accounts.ts';
 import type { Console } from './console.ts';
 import type { StatePaths } from './state.ts';
@@ -14,8 +14,10 @@ const PAYMENTS = [
   { amount: '3', asset: 'TRX' },
 ] as const;
 
-/** On a public network it takes a minute until a block is final; the first invocation is cold. */
-const DEADLINE_MS = 300_000;
+/** The first invocation is cold, and a part may be restarting. */
+const ACCEPT_DEADLINE_MS = 60_000;
+/** On a public network it takes a minute until a block is final. */
+const CONFIRM_DEADLINE_MS = 300_000;
 
 /**
  * Pays, one after the other, and shows each step.
@@ -57,8 +59,14 @@ async function payAndFollow(
   signal: AbortSignal,
 ): Promise<PaymentView> {
   const onAnswer = createProgress(Date.now(), (line) => console.line(`  ${line}`));
-  const payment = await client.pay(order, { idempotencyKey: randomUUID(), deadlineMs: DEADLINE_MS, signal });
-  return client.follow(payment, { deadlineMs: DEADLINE_MS, onAnswer, signal });
+  const onRetry = createRetryNotice((line) => console.dim(line));
+  const options = { onRetry, signal };
+  const payment = await client.pay(order, {
+    ...options,
+    idempotencyKey: randomUUID(),
+    deadlineMs: ACCEPT_DEADLINE_MS,
+  });
+  return client.follow(payment, { ...options, deadlineMs: CONFIRM_DEADLINE_MS, onAnswer });
 }
 
 /** A new account. Its key is kept, so that nothing is ever paid to where nobody can spend it. */

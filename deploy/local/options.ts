@@ -11,7 +11,7 @@ export type ChainOptions =
       readonly kind: 'development';
       readonly intervalSeconds: number;
       readonly solidLag: number | undefined;
-      readonly seed: string | undefined;
+      readonly seed: string;
       readonly port: number;
       readonly faultsPort: number;
     }
@@ -62,6 +62,9 @@ Another TRON node instead of it (a private java-tron, a test net; never pays wit
   --tor-proxy URL     socks5h://HOST:PORT; needed unless the node is on loopback
   --pay-demo          pay the 25 USDT and 3 TRX: that is your money
 `;
+
+/** Of the well-known accounts that production refuses. */
+export const DEVELOPMENT_SEED = 'development';
 
 const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
@@ -115,7 +118,7 @@ export function readStartOptions(args: readonly string[]): StartOptions | undefi
             values['solid-lag'] === undefined
               ? undefined
               : readInteger(values['solid-lag'], '--solid-lag', { min: 0, max: 1000 }),
-          seed: values.seed,
+          seed: values.seed ?? DEVELOPMENT_SEED,
           port: readPort(values['chain-port'], '--chain-port', 9090),
           faultsPort: readPort(values['faults-port'], '--faults-port', 9091),
         }

@@ -71,8 +71,15 @@ export function readProductionSecrets(env: Readonly<Record<string, string | unde
   };
 }
 
+/** Writes a secret over what was there; the file is its owner's alone. Answers its path. */
+export function putSecret(folder: string, name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text, { mode: 0o600 });
+  return path;
+}
+
 /** Writes a secret where there is none; the file is its owner's alone. Answers its path. */
-export function ensureSecret(folder: string, name: string, make: () => string): string {
+function ensureSecret(folder: string, name: string, make: () => string): string {
   const path = join(folder, name);
   try {
     writeFileSync(path, make(), { flag: 'wx', mode: 0o600 });
