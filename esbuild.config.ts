@@ -9,6 +9,7 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { build, type Metafile } from 'esbuild';
+import { builtinsByRequire } from './build/builtins-by-require.ts';
 import { type BundleSize, formatSizes, measureBundle } from './build/bundle-size.ts';
 import { isUnchanged, writeFingerprint } from './build/fingerprint.ts';
 import { primeCompileCache } from './build/prime-compile-cache.ts';
@@ -120,6 +121,7 @@ async function bundle(entry: string, outDir: string): Promise<Metafile> {
     minifySyntax: true,
     treeShaking: true,
     alias: { tr46: join(ROOT, 'build/trim/tr46.ts') },
+    plugins: [builtinsByRequire],
     banner: { js: REQUIRE_BANNER },
     sourcemap: 'linked',
     sourcesContent: false,

@@ -11,6 +11,7 @@ const BUILD_INPUTS = [
   'esbuild.config.ts',
   'package-lock.json',
   'tsconfig.json',
+  'build/builtins-by-require.ts',
   'build/bundle-size.ts',
   'build/fingerprint.ts',
   'build/prime-compile-cache.ts',
@@ -46,7 +47,9 @@ export async function writeFingerprint(
   inputs: readonly string[],
   result: unknown,
 ): Promise<void> {
-  const files = [...inputs.map((input) => relative(ROOT, resolve(ROOT, input))), ...BUILD_INPUTS];
+  // `namespace:path` is made up by a plugin, which is a build input itself.
+  const sources = inputs.filter((input) => !/^[\w-]+:/.test(input));
+  const files = [...sources.map((input) => relative(ROOT, resolve(ROOT, input))), ...BUILD_INPUTS];
   const fingerprint: Fingerprint = {
     node: nodeOf(),
     definition: JSON.stringify(definition),

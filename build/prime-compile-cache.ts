@@ -3,7 +3,7 @@
  * it ends by itself; RIE and Lambda kill it, so this must be done at build time.
  */
 import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { chmod, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
@@ -39,5 +39,13 @@ export async function primeCompileCache(bundleDir: string): Promise<void> {
     const { killed, stderr, message } = error as Error & { killed?: boolean; stderr?: string };
     const why = killed ? 'it does not end by itself after loading' : (stderr?.trim() ?? message);
     throw new Error(`${modules[0]} cannot be loaded without configuration: ${why}`, { cause: error });
+  }
+  await makeReadable(join(bundleDir, COMPILE_CACHE_DIR));
+}
+
+/** Node writes the entries for its own user alone, but an image runs as another. */
+async function makeReadable(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) await chmod(join(entry.parentPath, entry.name), 0o644);
   }
 }

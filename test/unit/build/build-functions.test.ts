@@ -95,6 +95,24 @@ describe('a bundle', () => {
     expect(await load('console.log(await bundle.handler())')).toBe('function');
   });
 
+  it("uses Node's own modules without loading undici for them", async () => {
+    await writeFunction('echo', {
+      'handler.ts': `import http, { STATUS_CODES } from 'node:http'; import * as os from 'os';
+        export const handler = async () => [http.STATUS_CODES === STATUS_CODES, typeof os.cpus].join();`,
+    });
+    await build();
+    expect(await load('console.log(await bundle.handler())')).toBe('true,function');
+    expect(
+      await load('console.log(process.moduleLoadList.filter((name) => name.includes("undici")).length)'),
+    ).toBe('0');
+    // What it is about: the same import, not bundled.
+    expect(
+      await load(
+        'import "node:http"; console.log(process.moduleLoadList.some((name) => name.includes("undici")))',
+      ),
+    ).toBe('true');
+  });
+
   it('has a compile cache that Node accepts, for the chunks too', async () => {
     await writeFunction('echo', ECHO);
     await build();
