@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import { connectMongo } from '../../../shared/adapters/mongo/connect.ts';
+import { BREAKER, PAYMENTS } from '../../../shared/adapters/mongo/documents.ts';
+import { mongoLedger } from '../../../shared/adapters/mongo/mongo-ledger.ts';
+import { mongoPaymentReports } from '../../../shared/adapters/mongo/payment-reports.ts';
+import { NEW_BREAKER } from '../../../shared/domain/breaker.ts';
+import { useDatabase } from '../../support/database.ts';
+import { freePort } from '../../support/ports.ts';
+
+interface Row {
+  readonly _id: string;
+  readonly createdAtMs: number;
+  readonly asset: string;
+  readonly status: string;
+  readonly amountMicro: bigint;
+  readonly settleAtMs?: number;
+}
+
+describe('reports from the database', () => {
+  const database = useDatabase();
+  const T0 = 1_750_000_000_000;
+
+  const row = (id: string, rest: Partial<Row> = {}): Row => ({
+    _id: id,
+    createdAtMs: T0,
+    asset: 'USDT',
+    status: 'confirmed',
+    amountMicro: 1_000_000n,
+    ...rest,
+  });
+  const insert = (rows: Row[]) => database.db().collection<Row>(PAYMENTS).insertMany(rows);
+
+  it('count and add up the payments of the period, by asset and status', async () => {
+    await insert([
+      row('before', { createdAtMs: T0 - 1 }),
+      row('a'),
+      row('b', { createdAtMs: T0 + 5, amountMicro: 2n }),
+      row('c', { asset: 'TRX' }),
+      row('d', { status: 'broadcast', amountMicro: 7n }),
+      // Together more than a float can tell apart.
+      row('e', { asset: 'TRX', status: 'failed', amountMicro: 2n ** 53n }),
+      row('f', { asset: 'TRX', status: 'failed', amountMicro: 1n }),
+    ]);
+    const sums = await mongoPaymentReports(database.db()).sumByStatus(T0);
+    expect(new Set(sums)).toEqual(
+      new Set([
+        { asset: 'USDT', status: 'confirmed', count: 2, amountMicro: 1_000_002n },
+        { asset: 'TRX', status: 'confirmed', count: 1, amountMicro: 1_000_000n },
+        { asset: 'USDT', status: 'broadcast', count: 1, amountMicro: 7n },
+        { asset: 'TRX', status: 'failed', count: 2, amountMicro: 2n ** 53n + 1n },
+      ]),
+    );
+  });
+
+  it('tell how many payments are unfinished and since when', async () => {
+    await insert([
+      row('done', { createdAtMs: T0 - 100 }),
+      row('old', { createdAtMs: T0 - 50, settleAtMs: T0 + 1_000 }),
+      row('new', { createdAtMs: T0, settleAtMs: T0 }),
+    ]);
+    await expect(mongoPaymentReports(database.db()).summariseUnfinished()).resolves.toEqual({
+      count: 2,
+      oldestCreatedAtMs: T0 - 50,
+    });
+  });
+
+  it('tell of an empty database without writing to it', async () => {
+    const reports = mongoPaymentReports(database.db());
+    await expect(reports.sumByStatus(0)).resolves.toEqual([]);
+    await expect(reports.summariseUnfinished()).resolves.toEqual({ count: 0, oldestCreatedAtMs: null });
+    await expect(reports.readBreaker()).resolves.toEqual(NEW_BREAKER);
+    await expect(database.db().collection(BREAKER).countDocuments()).resolves.toBe(0);
+  });
+
+  it('read the breaker that the ledger writes', async () => {
+    const ledger = mongoLedger(database.db());
+    const { version } = await ledger.readBreaker();
+    await ledger.pushTransition(
+      version,
+      { id: 't1', paymentId: 'p1', kind: 'reserve', generation: 0, asset: 'USDT', amountMicro: 5n },
+      null,
+    );
+    const breaker = await mongoPaymentReports(database.db()).readBreaker();
+    expect(breaker).toEqual(await ledger.readBreaker());
+    expect(breaker.books.USDT.outstandingMicro).toBe(5n);
+  });
+
+  it("tell the server's time", async () => {
+    const serverTimeMs = await mongoPaymentReports(database.db()).serverTimeMs();
+    expect(Math.abs(serverTimeMs - Date.now())).toBeLessThan(5_000);
+  });
+
+  it('fail as store_unavailable where there is no database', async () => {
+    const { client, db } = connectMongo({
+      url: `mongodb://127.0.0.1:${await freePort()}/?directConnection=true`,
+      database: 'none',
+      credentials: null,
+      connectTimeoutMs: 300,
+      serverSelectionTimeoutMs: 300,
+      maxPoolSize: 1,
+    });
+    const reports = mongoPaymentReports(db);
+    await expect(reports.readBreaker()).rejects.toMatchObject({ code: 'store_unavailable' });
+    await expect(reports.sumByStatus(0)).rejects.toMatchObject({ code: 'store_unavailable' });
+    await client.close();
+  });
+});
