@@ -103,7 +103,7 @@ export class FunctionServer {
     this.server.maxHeadersCount = 0;
     this.server.maxConnections = CONNECTIONS_MAX;
     this.server.on('clientError', (error: Error & { code?: string }, socket: Socket) =>
-      this.#refuseUnreadable(error.code, socket),
+      this.#refuseUnreadable(error, socket),
     );
     this.server.on('checkExpectation', (message: IncomingMessage, response: ServerResponse) =>
       this.#refuse(this.#begin(message, response), {
@@ -301,11 +301,15 @@ export class FunctionServer {
   }
 
   /** What node's parser gave up on: there is no request to answer, only a socket. */
-  #refuseUnreadable(errorCode: string | undefined, socket: Socket): void {
-    const problem = unreadable(errorCode);
+  #refuseUnreadable(error: Error & { code?: string }, socket: Socket): void {
+    const problem = unreadable(error.code);
+    this.#options.logger.info(
+      { caller: socket.remoteAddress, code: problem.code, reason: error.message },
+      'unreadable request',
+    );
     this.#options.metrics.countRejection(problem.code);
     this.#options.metrics.countRequest('none', statusOf(problem.code));
-    if (!socket.writable || errorCode === 'ECONNRESET') {
+    if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();
       return;
     }
