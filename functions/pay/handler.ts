@@ -10,9 +10,8 @@ export const handler = await startFunction({
   needs: ['walletKey', 'encryptionKey', 'callers'],
   async build({ config }) {
     const authenticator = new Authenticator({
+      ...config.auth,
       callers: config.secrets.callers,
-      audience: config.auth.audience,
-      tokenLifetimeMaxSeconds: config.auth.tokenLifetimeMaxSeconds,
       monitoringKey: null,
       nowMs: systemClock.nowMs,
     });

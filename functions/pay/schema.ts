@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import * as Type from 'typebox';
 import { ASSETS } from '../../shared/domain/money.ts';
 import { ERROR_CODE_KEYWORD } from '../../shared/runtime/validation.ts';
 
@@ -29,7 +29,7 @@ export const PayBody = Type.Object(
   },
   { additionalProperties: false },
 );
-export type PayBody = Static<typeof PayBody>;
+export type PayBody = Type.Static<typeof PayBody>;
 
 export const PaymentParams = Type.Object({ id: Type.String() });
 
@@ -71,4 +71,4 @@ export const PaymentView = Type.Object({
   attempts: Type.Array(AttemptView),
   history: Type.Array(Type.Object({ at: Instant, event: Type.String(), detail: Type.String() })),
 });
-export type PaymentView = Static<typeof PaymentView>;
+export type PaymentView = Type.Static<typeof PaymentView>;

@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import * as Type from 'typebox';
 
 const Counts = Type.Record(Type.String(), Type.Integer());
 
