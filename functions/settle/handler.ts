@@ -1,5 +1,5 @@
-import { composeEngine } from '../../shared/adapters/compose-engine.ts';
 import { systemClock } from '../../shared/adapters/system/system-clock.ts';
+import { composeEngine } from '../../shared/composition/compose-engine.ts';
 import { Authenticator } from '../../shared/runtime/auth.ts';
 import { startFunction } from '../../shared/runtime/lambda.ts';
 import { buildApp, settleOnce } from './app.ts';

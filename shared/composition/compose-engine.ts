@@ -1,17 +1,17 @@
+import { connectMongo } from '../adapters/mongo/connect.ts';
+import { mongoLedger } from '../adapters/mongo/mongo-ledger.ts';
+import { aesVault } from '../adapters/system/aes-vault.ts';
+import { stopFile } from '../adapters/system/stop-file.ts';
+import { systemClock } from '../adapters/system/system-clock.ts';
+import { uniqueIds } from '../adapters/system/unique-ids.ts';
+import { composeNodes } from '../adapters/tron/compose-nodes.ts';
+import { tronNetwork } from '../adapters/tron/tron-network.ts';
+import { addressOfKey, tronSigner } from '../adapters/tron/tron-signer.ts';
 import type { Config, ConfigWith } from '../runtime/config.ts';
 import { ConfigError } from '../runtime/config-error.ts';
 import type { Engine } from '../usecases/engine.ts';
 import { withBreaker } from '../usecases/payment-network-with-breaker.ts';
 import type { PaymentRules } from '../usecases/payment-rules.ts';
-import { connectMongo } from './mongo/connect.ts';
-import { mongoLedger } from './mongo/mongo-ledger.ts';
-import { aesVault } from './system/aes-vault.ts';
-import { stopFile } from './system/stop-file.ts';
-import { systemClock } from './system/system-clock.ts';
-import { uniqueIds } from './system/unique-ids.ts';
-import { composeNodes } from './tron/compose-nodes.ts';
-import { tronNetwork } from './tron/tron-network.ts';
-import { addressOfKey, tronSigner } from './tron/tron-signer.ts';
 
 /** What an invocation may still need after the network has taken all of its time. */
 const LEASE_SPARE_MS = 5_000;
