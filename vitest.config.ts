@@ -8,6 +8,7 @@ export default defineConfig({
   test: {
     // Two cores: more workers only make the parts that really run wait for each other.
     maxWorkers: 2,
+    reporters: ['default', './test/support/plain-summary.ts'],
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 20_000 } },
       {

@@ -60,7 +60,7 @@ async function call({
     nowMs: START_MS,
     lifetimeSeconds: 60,
     tokenId: 'jti',
-    request: { method, path, idempotencyKey: key ?? '', body },
+    request: { method, path, idempotencyKey: key ?? '', body: Buffer.from(body) },
   });
   return app.inject({
     method,
