@@ -27,8 +27,8 @@ const kB = 1024;
 export const FUNCTIONS: Readonly<Record<string, FunctionBuild>> = {
   pay: { sizeBudget: 4_200 * kB },
   settle: { sizeBudget: 4_200 * kB },
-  health: { sizeBudget: 2_600 * kB, forbidden: ['tronweb', 'ethers'] },
-  stats: { sizeBudget: 2_600 * kB, forbidden: ['tronweb', 'ethers'] },
+  health: { sizeBudget: 2_400 * kB, forbidden: ['tronweb', 'ethers'] },
+  stats: { sizeBudget: 2_500 * kB, forbidden: ['tronweb', 'ethers'] },
 };
 
 export type BuildOptions = {
