@@ -1,5 +1,7 @@
 /** TRON accounts from private keys, without loading tronweb, which takes as long as the whole warm start. */
 import { randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { privateToAddress } from '@ethereumjs/util';
 import { addressFromHex, type TronAddress } from '../../shared/domain/tron-address.ts';
 
@@ -34,4 +36,16 @@ export function createAccount(): Account {
       // One in 2^128 random numbers is no private key of the curve.
     }
   }
+}
+
+/**
+ * A new account to pay to. Its key is kept in the folder of secrets, so that nothing is ever paid to where nobody
+ * can spend it: on another network it is money.
+ */
+export function createRecipient(secretsDir: string): TronAddress {
+  const { address, privateKey } = createAccount();
+  const folder = join(secretsDir, 'recipients');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  writeFileSync(join(folder, address), privateKey, { mode: 0o600 });
+  return address;
 }

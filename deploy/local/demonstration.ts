@@ -1,11 +1,9 @@
 /** The two payments that show that the stack works: to new accounts, each followed to its end. */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { PayBody, PaymentView } from '../../functions/pay/schema.ts';
 import type { PaymentClient } from '../cli/payment-client.ts';
 import { createProgress, createRetryNotice, describeEnd } from '../cli/payment-progress.ts';
-import { createAccount } from './accounts.ts';
+import { createRecipient } from './accounts.ts';
 import type { Console } from './console.ts';
 import type { StatePaths } from './state.ts';
 
@@ -31,7 +29,7 @@ export async function payDemonstration(
   const { console, signal } = options;
   let confirmed = 0;
   for (const { amount, asset } of PAYMENTS) {
-    const to = createRecipient(options.paths);
+    const to = createRecipient(options.paths.secrets);
     console.line();
     console.heading(`${amount} ${asset} to ${to}`);
     try {
@@ -67,13 +65,4 @@ async function payAndFollow(
     deadlineMs: ACCEPT_DEADLINE_MS,
   });
   return client.follow(payment, { ...options, deadlineMs: CONFIRM_DEADLINE_MS, onAnswer });
-}
-
-/** A new account. Its key is kept, so that nothing is ever paid to where nobody can spend it. */
-function createRecipient(paths: StatePaths): string {
-  const { address, privateKey } = createAccount();
-  const folder = join(paths.secrets, 'recipients');
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  writeFileSync(join(folder, address), privateKey, { mode: 0o600 });
-  return address;
 }

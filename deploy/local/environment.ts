@@ -35,6 +35,19 @@ export type EnvironmentInput = NetworkFacts & {
   readonly settings: Readonly<Record<string, string>>;
 };
 
+/** Whatever runs on the same machine answers soon or not at all; well within the time of an invocation. */
+const LOCAL_SETTINGS: Readonly<Record<string, string>> = {
+  MONGO_CONNECTION_TIMEOUT: '5',
+  MONGO_SERVER_SELECTION_TIMEOUT: '5',
+};
+
+/** The standards are a public network's. Here a block is as final as the solid head says, and nobody waits long. */
+const PRIVATE_NETWORK_SETTINGS: Readonly<Record<string, string>> = {
+  TRON_CONFIRMATIONS_REQUIRED: '1',
+  TRON_TIMEOUT_SECONDS: '10',
+  CIRCUIT_BREAKER_RECOVERY_TIMEOUT: '10',
+};
+
 export function composeEnvironment(name: FunctionName, input: EnvironmentInput): Record<string, string> {
   const paysOut = name === 'pay' || name === 'settle';
   const common = {
@@ -60,11 +73,9 @@ export function composeEnvironment(name: FunctionName, input: EnvironmentInput):
     TRON_PRIVATE_KEY_FILE: input.walletKeyFile,
     ENCRYPTION_KEY_FILE: input.secrets.encryptionKey,
   };
-  // The standard is a public network's; on a private one a block is as final as its solid head says.
-  const confirmations: Record<string, string> =
-    input.network === 'private' ? { TRON_CONFIRMATIONS_REQUIRED: '1' } : {};
   return {
-    ...confirmations,
+    ...LOCAL_SETTINGS,
+    ...(input.network === 'private' ? PRIVATE_NETWORK_SETTINGS : {}),
     ...input.settings,
     ...common,
     ...(name === 'health' ? {} : auth),
