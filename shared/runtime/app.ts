@@ -10,6 +10,7 @@ import {
   type RawReplyDefaultExpression,
   type RawRequestDefaultExpression,
   type RawServerDefault,
+  type RouteOptions,
 } from 'fastify';
 import { ServiceError } from '../domain/errors.ts';
 import { type Authenticator, type Identity, requireBound, requireScope } from './auth.ts';
@@ -92,12 +93,28 @@ export function createApp(options: AppOptions = {}): App {
     schemaController: LEAN_COMPILERS,
   }).withTypeProvider<TypeBoxTypeProvider>();
 
+  keepRoutes(app);
   app.decorateRequest('identity', null);
   app.decorateRequest('rawBody');
   takeJsonOnly(app);
   guardRoutes(app, options.authenticator);
   answerErrors(app);
   return app;
+}
+
+const routesByApp = new WeakMap<App, RouteOptions[]>();
+
+/** Every route of an application, as it was registered: the OpenAPI document is made from these. */
+export function listRoutes(app: App): readonly RouteOptions[] {
+  return routesByApp.get(app) ?? [];
+}
+
+function keepRoutes(app: App): void {
+  const routes: RouteOptions[] = [];
+  routesByApp.set(app, routes);
+  app.addHook('onRoute', (route) => {
+    routes.push(route);
+  });
 }
 
 function takeJsonOnly(app: App): void {
@@ -161,15 +178,11 @@ function guardRoutes(app: App, authenticator: Authenticator | undefined): void {
 }
 
 function answerErrors(app: App): void {
-  const known: { readonly pattern: RegExp; readonly method: string }[] = [];
-  app.addHook('onRoute', ({ method, url }) => {
-    const pattern = new RegExp(`^${url.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+')}$`);
-    for (const each of [method].flat()) known.push({ pattern, method: each });
-  });
-
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0] ?? '';
-    const methods = known.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
+    const methods = listRoutes(app)
+      .filter(({ url }) => pathPattern(url).test(path))
+      .flatMap(({ method }) => method);
     if (methods.length === 0) throw new ServiceError('route_not_found', 'There is no such route.');
     void reply.header('allow', [...new Set(methods)].join(', '));
     throw new ServiceError('method_not_allowed', `This route does not know ${request.method}.`);
@@ -186,6 +199,11 @@ function answerErrors(app: App): void {
     void reply.header('x-request-id', request.id);
     noteInvocation({ status: reply.statusCode });
   });
+}
+
+/** A route's path with its parameters, `/pay/:id`, as a pattern for whole paths. */
+function pathPattern(url: string): RegExp {
+  return new RegExp(`^${url.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+')}$`);
 }
 
 /** As bytes: to a text fastify would add a charset, which JSON media types do not have (RFC 8259). */
