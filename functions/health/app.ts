@@ -1,4 +1,5 @@
 import { type App, createApp } from '../../shared/runtime/app.ts';
+import { noteInvocation } from '../../shared/runtime/invocation.ts';
 import {
   type CheckResult,
   checkHealth,
@@ -18,6 +19,7 @@ export function buildHealthApp(parts: HealthParts): App {
 
   app.get('/health', { config: PUBLIC, schema: healthSchema }, async (_request, reply) => {
     const { healthy, checks } = await checkHealth(parts);
+    noteUnhealthy(checks);
     return reply
       .code(healthy ? 200 : 503)
       .header(...NO_STORE)
@@ -39,6 +41,7 @@ export function buildHealthApp(parts: HealthParts): App {
 
   app.get('/health/ready', { config: PUBLIC, schema: readySchema }, async (_request, reply) => {
     const mongo = await checkReadiness(parts);
+    noteUnhealthy({ mongo });
     return reply
       .code(mongo.healthy ? 200 : 503)
       .header(...NO_STORE)
@@ -46,6 +49,12 @@ export function buildHealthApp(parts: HealthParts): App {
   });
 
   return app;
+}
+
+function noteUnhealthy(checks: Readonly<Record<string, CheckResult>>): void {
+  const bad = Object.entries(checks).filter(([, { healthy }]) => !healthy);
+  if (bad.length === 0) return;
+  noteInvocation({ unhealthy: Object.fromEntries(bad.map(([name, { reason }]) => [name, reason])) });
 }
 
 const statusOf = (healthy: boolean) => (healthy ? 'healthy' : 'unhealthy');

@@ -11,6 +11,8 @@ export interface Invocation {
   paymentId?: string;
   /** The code of the refusal or failure, where there was one. */
   code?: string;
+  /** Why a health check is not good, by its name; every probe that failed tells it. */
+  unhealthy?: Readonly<Record<string, string>>;
   /** What was thrown, where it is worth telling. */
   error?: unknown;
 }

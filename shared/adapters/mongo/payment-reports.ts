@@ -24,15 +24,25 @@ export function mongoPaymentReports(db: Db): PaymentReports {
   const payments = db.collection<PaymentDocument>(PAYMENTS);
   const breakers = db.collection<BreakerDocument>(BREAKER);
 
+  /**
+   * The driver connects by itself once. Where that fails its topology stays closed, and this process would never
+   * reach the database again; `connect` makes a new one, and does nothing while there is one.
+   */
+  const asking = <T>(read: () => Promise<T>): Promise<T> =>
+    reading(async () => {
+      await db.client.connect();
+      return await read();
+    });
+
   return {
     async serverTimeMs() {
-      const { localTime } = await reading(() => db.command({ hello: 1 }));
+      const { localTime } = await asking(() => db.command({ hello: 1 }));
       if (!(localTime instanceof Date)) throw new TypeError('the database server does not tell its time');
       return localTime.getTime();
     },
 
     async readBreaker() {
-      const found = await reading(() => breakers.findOne({ _id: BREAKER_ID }));
+      const found = await asking(() => breakers.findOne({ _id: BREAKER_ID }));
       return found === null ? NEW_BREAKER : breakerFrom(found);
     },
 
@@ -51,7 +61,7 @@ export function mongoPaymentReports(db: Db): PaymentReports {
         ],
         { maxTimeMS: REPORT_MS_MAX },
       );
-      return (await reading(() => groups.toArray())).map(({ _id, count, amountMicro }) => ({
+      return (await asking(() => groups.toArray())).map(({ _id, count, amountMicro }) => ({
         asset: _id.asset,
         status: _id.status,
         count: Number(count),
@@ -68,7 +78,7 @@ export function mongoPaymentReports(db: Db): PaymentReports {
         ],
         { maxTimeMS: REPORT_MS_MAX },
       );
-      const [group] = await reading(() => groups.toArray());
+      const [group] = await asking(() => groups.toArray());
       return group === undefined
         ? { count: 0, oldestCreatedAtMs: null }
         : { count: Number(group.count), oldestCreatedAtMs: Number(group.oldest) };

@@ -1,3 +1,4 @@
+import { connect, createServer, type Server } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { connectMongo } from '../../../shared/adapters/mongo/connect.ts';
 import { BREAKER, PAYMENTS } from '../../../shared/adapters/mongo/documents.ts';
@@ -104,4 +105,35 @@ describe('reports from the database', () => {
     await expect(reports.sumByStatus(0)).rejects.toMatchObject({ code: 'store_unavailable' });
     await client.close();
   });
+
+  it('come back with the database, though it was away at the first question', async () => {
+    const port = await freePort();
+    const { client, db } = connectMongo({
+      url: `mongodb://127.0.0.1:${port}/?directConnection=true`,
+      database: database.name(),
+      credentials: null,
+      connectTimeoutMs: 300,
+      serverSelectionTimeoutMs: 300,
+      maxPoolSize: 1,
+    });
+    const reports = mongoPaymentReports(db);
+    await expect(reports.readBreaker()).rejects.toMatchObject({ code: 'store_unavailable' });
+    await expect(reports.readBreaker()).rejects.toMatchObject({ code: 'store_unavailable' });
+    const relay = await relayTo(Number(new URL(database.url()).port), port);
+    await expect(reports.readBreaker()).resolves.toEqual(NEW_BREAKER);
+    await client.close();
+    relay.close();
+  });
 });
+
+/** A door to the database that can be opened later than the database itself. */
+async function relayTo(target: number, port: number): Promise<Server> {
+  const server = createServer((socket) => {
+    const upstream = connect(target, '127.0.0.1');
+    socket.on('error', () => upstream.destroy());
+    upstream.on('error', () => socket.destroy());
+    socket.pipe(upstream).pipe(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  return server;
+}

@@ -4,6 +4,7 @@ import { buildHealthApp } from '../../../../functions/health/app.ts';
 import { HealthAnswer, LiveAnswer, ReadyAnswer } from '../../../../functions/health/schema.ts';
 import { NEW_BREAKER } from '../../../../shared/domain/breaker.ts';
 import type { TronAddress } from '../../../../shared/domain/tron-address.ts';
+import { type Invocation, runInvocation } from '../../../../shared/runtime/invocation.ts';
 import type { HealthParts } from '../../../../shared/usecases/check-health.ts';
 
 function build(changes: Partial<HealthParts> = {}) {
@@ -51,6 +52,23 @@ describe('GET /health', () => {
       status: 'unhealthy',
       checks: { wallet: { status: 'unhealthy' }, mongo: { status: 'healthy' } },
     });
+  });
+});
+
+describe('the log line', () => {
+  it('tells which checks failed and why', async () => {
+    const invocation: Invocation = { requestId: 'request-1' };
+    // An injected request begins when it is awaited.
+    await runInvocation(
+      invocation,
+      async () => await build({ reports: brokenStore }).inject({ url: '/health' }),
+    );
+    expect(invocation).toMatchObject({
+      route: '/health',
+      status: 503,
+      unhealthy: { mongo: 'gone', circuit_breaker: 'not known while the database is away' },
+    });
+    expect(Object.keys(invocation.unhealthy ?? {})).toHaveLength(2);
   });
 });
 
