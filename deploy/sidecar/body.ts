@@ -11,7 +11,12 @@ export type BodyRefusal = 'body_too_large' | 'too_busy' | 'aborted';
 
 /** Reads bodies whole, within a bound for each and one for all. */
 export class BodyReader {
+  readonly #heldBytesMax: number;
   #heldBytes = 0;
+
+  constructor(heldBytesMax: number = HELD_BYTES_MAX) {
+    this.#heldBytesMax = heldBytesMax;
+  }
 
   /** Answers undefined, without waiting, for a message without a body. */
   read(message: IncomingMessage): Buffer | undefined | Promise<Buffer | BodyRefusal> {
@@ -45,7 +50,7 @@ export class BodyReader {
         this.#heldBytes += chunk.length;
         chunks.push(chunk);
         if (bytes > EVENT_BYTES_MAX) finish('body_too_large');
-        else if (this.#heldBytes > HELD_BYTES_MAX) finish('too_busy');
+        else if (this.#heldBytes > this.#heldBytesMax) finish('too_busy');
         // The stream tells its end a tick later than the last byte.
         else if (bytes === announced) finish(chunks.length === 1 ? chunk : Buffer.concat(chunks));
       });
