@@ -132,8 +132,11 @@ export function requireBound(identity: Identity, request: BoundRequest): void {
 }
 
 function takeToken({ authorization, internalAuth }: Credentials): string {
-  // With two tokens, which one counts would depend on who reads them.
-  if (authorization !== undefined && internalAuth !== undefined) throw refuse('there are two tokens');
+  // With two tokens, which one counts would depend on who reads them. AWS IAM's own signature is no token.
+  const isIamSignature = authorization?.startsWith('AWS4-HMAC-SHA256 ') === true;
+  if (authorization !== undefined && internalAuth !== undefined && !isIamSignature) {
+    throw refuse('there are two tokens');
+  }
   const token = internalAuth ?? /^Bearer +([^\s,]+)$/i.exec(authorization ?? '')?.[1];
   if (token === undefined || !/^[\w.~+/=-]+$/.test(token)) throw refuse('there is no bearer token');
   if (token.length > TOKEN_LENGTH_MAX) throw refuse('the token is too long');

@@ -12,4 +12,14 @@ export const DEVELOPMENT_ENCRYPTION_KEYS: readonly string[] = [
 ];
 
 /** The development chain's accounts for the seed `development`, as base58 addresses. */
-export const DEVELOPMENT_WALLET_ADDRESSES: readonly string[] = [];
+export const DEVELOPMENT_WALLET_ADDRESSES: readonly string[] = [
+  'TLQkZtLUEPWZ1stXfq4AH4Geg7Xedyv3Tm', // wallet
+  'TGboHA3v9AG1uNZVp1xrE97TqdyzxaN9M5', // alice
+  'TGN83JyAhm9UKcTXageZtLmr8ZBbWqJfE2', // bob
+  'TPGEsQHLUP9JqGUcaGJQgm2V2SM4jb7741', // carol
+  'TNhC7nMqXonTKFsqgn2uRDeBvCNYVJHEyZ', // dave
+  'THBbj2cd7FXLVSkkHNWEAh6vwdSSgH2mwR', // erin
+  'TPgMAGTHFWuVFHnsA14xzj2EYhYnpjCXb9', // frank
+  'TTkdzvTGsKtEG9HSStS7w7A87io7kjve3c', // grace
+  'TQCMCNWdSXbZP1SCbHsqZ9SmwuStUxJDWt', // witness
+];

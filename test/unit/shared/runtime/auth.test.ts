@@ -80,6 +80,17 @@ describe('a token that is accepted', () => {
     await expect(identity).resolves.toMatchObject({ caller: 'gateway' });
   });
 
+  it("may come in X-Internal-Auth beside AWS IAM's signature, which takes Authorization", async () => {
+    const authorization =
+      'AWS4-HMAC-SHA256 Credential=AKID/20260304/eu-west-1/lambda/aws4_request, Signature=ab';
+    const identity = authenticator.identify({ authorization, internalAuth: await mint() }, false);
+    await expect(identity).resolves.toMatchObject({ caller: 'gateway' });
+    await expectRefused(
+      authenticator.identify({ authorization, internalAuth: undefined }, false),
+      /no bearer token/,
+    );
+  });
+
   it('may be signed with either secret while they are being changed', async () => {
     await expect(authenticator.identify(bearer(await mint(GATEWAY_NEXT)), false)).resolves.toMatchObject({
       caller: 'gateway',
