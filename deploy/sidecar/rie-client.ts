@@ -56,6 +56,7 @@ class SocketClient implements RieClient {
   readonly #head: string;
   #socket: Socket | undefined;
   #pending: Pending | undefined;
+  #destroyed = false;
 
   constructor(address: string, answerTimeoutMs: number) {
     const { hostname, port } = new URL(`http://${address}`);
@@ -92,6 +93,7 @@ class SocketClient implements RieClient {
   }
 
   destroy(): void {
+    this.#destroyed = true;
     this.#socket?.destroy();
   }
 
@@ -108,6 +110,10 @@ class SocketClient implements RieClient {
       socket.once('close', () => clearTimeout(timer));
       socket.once('connect', () => {
         clearTimeout(timer);
+        if (this.#destroyed) {
+          giveUp(new Error('closed while connecting'));
+          return;
+        }
         socket.off('error', giveUp);
         this.#socket = socket;
         socket.on('data', (chunk: Buffer) => this.#read(socket, chunk));
