@@ -9,6 +9,7 @@ import type { Environment } from '../../../../shared/runtime/config-sources.ts';
 import {
   DEVELOPMENT_ENCRYPTION_KEYS,
   DEVELOPMENT_SECRET_PREFIX,
+  DEVELOPMENT_WALLET_ADDRESSES,
 } from '../../../../shared/runtime/development-keys.ts';
 import type { FileReader } from '../../../../shared/runtime/secret-files.ts';
 
@@ -628,5 +629,12 @@ describe('what everybody knows', () => {
         expect(() => read(DEVELOPMENT, files)).not.toThrow();
       }
     }
+  });
+
+  it.each(DEVELOPMENT_WALLET_ADDRESSES)('is refused in production: the development account %s', (address) => {
+    expect(keysOf(problemsOf({ ...PRODUCTION, TRON_WALLET_ADDRESS: address }))).toEqual([
+      'TRON_WALLET_ADDRESS',
+    ]);
+    expect(() => read({ ...DEVELOPMENT, TRON_WALLET_ADDRESS: address })).not.toThrow();
   });
 });
