@@ -14,7 +14,10 @@ const HEADER_BYTES = 1 + KEY_ID_BYTES;
  * @param revealKeyHex 64 hex characters
  */
 export function aesVault(revealKeyHex: () => string): Vault {
-  const key = Buffer.from(revealKeyHex(), 'hex');
+  const keyHex = revealKeyHex();
+  if (!/^[0-9a-fA-F]{64}$/.test(keyHex))
+    throw new Error('the encryption key is not 64 hexadecimal characters');
+  const key = Buffer.from(keyHex, 'hex');
   // Names the key without telling anything of it, so that rotated keys can be told apart.
   const keyId = createHash('sha256').update('key id').update(key).digest().subarray(0, KEY_ID_BYTES);
   const header = Buffer.concat([Buffer.from([FORMAT]), keyId]);

@@ -26,7 +26,8 @@ export function composeNodes(
   );
 }
 
-function isTronGrid(url: string): boolean {
+/** Whether a node is TronGrid's, and is asked in a way that shows the key to nobody else. */
+export function isTronGrid(url: string): boolean {
   const { hostname, protocol } = new URL(url);
   return protocol === 'https:' && (hostname === 'trongrid.io' || hostname.endsWith('.trongrid.io'));
 }

@@ -7,6 +7,7 @@ import type {
   SolidTransactionInfo,
   WalkedBlock,
 } from '../../domain/transfer-evidence.ts';
+import type { TronAddress } from '../../domain/tron-address.ts';
 import type { JsonObject } from './node-client.ts';
 
 /**
@@ -73,6 +74,16 @@ export function readTransactionInfo(answer: JsonObject): SolidTransactionInfo | 
   };
 }
 
+/**
+ * An account's TRX, in sun, or null where the account does not exist. It must name itself (it is asked for in
+ * its visible form), so that some other object is not taken for an account without money.
+ */
+export function readAccountBalance(answer: JsonObject, address: TronAddress): bigint | null {
+  if (isAbsent(answer)) return null;
+  if (answer.address !== address) throw nonsense('another account than the one asked for');
+  return BigInt(integerOr(0, answer.balance, 'balance'));
+}
+
 function readLog(value: unknown): EventLog {
   const log = object(value, 'log');
   return {
@@ -85,6 +96,8 @@ function readLog(value: unknown): EventLog {
 /** The id that the raw bytes have, whatever id the node gives them. */
 function rawTxId(transaction: JsonObject): string {
   const raw = text(transaction.raw_data_hex, 'raw_data_hex');
+  // Node's own decoder stops without a word at the first character that is not hexadecimal.
+  if (!/^(?:[0-9a-fA-F]{2})+$/.test(raw)) throw nonsense('no hexadecimal raw_data_hex');
   return createHash('sha256').update(Buffer.from(raw, 'hex')).digest('hex');
 }
 
@@ -121,7 +134,7 @@ function hex(value: unknown, name: string, length: number): string {
   return found;
 }
 
-function nonsense(what: string): ServiceError {
+export function nonsense(what: string): ServiceError {
   return new ServiceError('chain_unavailable', `a TRON node gave a senseless answer: ${what}`, {
     retryAfterSeconds: 10,
   });

@@ -1,4 +1,4 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { ServiceError } from '../../domain/errors.ts';
 import type { Dialer } from './dialer.ts';
@@ -44,42 +44,54 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
     });
   }
 
-  async function exchange(path: string, body: string): Promise<Buffer> {
-    // The signal also covers the way through the proxy, which a socket timeout would miss.
-    const signal = AbortSignal.timeout(settings.timeoutMs);
-    const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const request = send(
-        {
-          host: base.hostname.replace(/^\[|\]$/g, ''),
-          port: base.port === '' ? undefined : Number(base.port),
-          path: `${prefix}${path}`,
-          method: 'POST',
-          agent,
-          signal,
-          headers: {
-            'content-type': 'application/json',
-            'content-length': Buffer.byteLength(body),
-            accept: 'application/json',
-            ...(settings.apiKey === undefined ? {} : { 'tron-pro-api-key': settings.apiKey() }),
-          },
-        },
-        resolve,
-      );
-      request.on('error', reject);
-      request.end(body);
+  /** Resolves with the head of the answer; the deadline also ends what waits for the proxy. */
+  function dispatch(path: string, body: string, signal: AbortSignal) {
+    signal.throwIfAborted();
+    const request = send({
+      protocol: base.protocol,
+      host: base.hostname.replace(/^\[|\]$/g, ''),
+      port: base.port === '' ? undefined : Number(base.port),
+      path: `${prefix}${path}`,
+      method: 'POST',
+      agent,
+      // Said aloud, so that no environment variable can switch it off: an exit relay reads what is not encrypted.
+      rejectUnauthorized: true,
+      headers: {
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(body),
+        accept: 'application/json',
+        ...(settings.apiKey === undefined ? {} : { 'tron-pro-api-key': settings.apiKey() }),
+      },
     });
+    const answered = new Promise<IncomingMessage>((resolve, reject) => {
+      request.on('response', resolve);
+      request.on('error', reject);
+      // A request that is closed without an answer or an error (an upgrade that nobody asked for) has failed too.
+      request.on('close', () => reject(new Error('closed without an answer')));
+      // A request that has no socket yet would report its end only once the proxy answers.
+      const cut = () => {
+        request.destroy();
+        reject(signal.reason);
+      };
+      signal.addEventListener('abort', cut, { once: true });
+      request.on('close', () => signal.removeEventListener('abort', cut));
+    });
+    request.end(body);
+    return { request, answered };
+  }
+
+  async function exchange(path: string, body: string, signal: AbortSignal): Promise<Buffer> {
+    const response = await untilAnswered(() => dispatch(path, body, signal));
     if (response.statusCode !== 200) {
-      response.resume();
+      response.destroy();
       throw unavailable(`answered with status ${response.statusCode}`);
     }
     const chunks: Buffer[] = [];
     let length = 0;
     for await (const chunk of response) {
       length += (chunk as Buffer).length;
-      if (length > ANSWER_BYTES_MAX) {
-        response.destroy();
-        throw unavailable('answered with more than can be read');
-      }
+      // Leaving the loop destroys the connection.
+      if (length > ANSWER_BYTES_MAX) throw unavailable('answered with more than can be read');
       chunks.push(chunk as Buffer);
     }
     return Buffer.concat(chunks);
@@ -88,12 +100,13 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
   return {
     host: base.host,
     async post(path, body) {
+      const signal = AbortSignal.timeout(settings.timeoutMs);
       let bytes: Buffer;
       try {
-        bytes = await exchange(path, JSON.stringify(body));
+        bytes = await exchange(path, JSON.stringify(body), signal);
       } catch (error) {
         if (error instanceof ServiceError) throw error;
-        throw unavailable(plainReason(error), error);
+        throw unavailable(signal.aborted ? 'did not answer in time' : plainReason(error), error);
       }
       let answer: unknown;
       try {
@@ -104,16 +117,42 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
       if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) {
         throw unavailable('answered with JSON that is not an object');
       }
-      if ('Error' in answer)
-        throw unavailable(`answered with an error: ${String(answer.Error).slice(0, 120)}`);
+      if ('Error' in answer) throw unavailable(`answered with an error${javaClass(answer.Error)}`);
       return answer as JsonObject;
     },
   };
 }
 
+/**
+ * Sends again where a kept connection turned out to be dead: the node had closed it while it lay idle, and has
+ * not seen the request. Even if it had: all requests are reads, or the same signed bytes. Each try uses up one
+ * kept connection, so the last one is made on a new one.
+ */
+async function untilAnswered(
+  dispatch: () => { readonly request: ClientRequest; readonly answered: Promise<IncomingMessage> },
+): Promise<IncomingMessage> {
+  for (;;) {
+    const { request, answered } = dispatch();
+    try {
+      return await answered;
+    } catch (error) {
+      if (!request.reusedSocket || !['ECONNRESET', 'EPIPE'].includes(codeOf(error) ?? '')) throw error;
+    }
+  }
+}
+
 function plainReason(error: unknown): string {
-  if (!(error instanceof Error)) return 'failed';
-  if (error.name === 'TimeoutError' || error.name === 'AbortError') return 'did not answer in time';
-  const { code } = error as NodeJS.ErrnoException;
-  return typeof code === 'string' ? `could not be reached (${code})` : 'could not be reached';
+  const code = codeOf(error);
+  return code === undefined ? 'could not be reached' : `could not be reached (${code})`;
+}
+
+function codeOf(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** The class that java-tron names. The rest of its text may repeat what was sent, and is the node's to choose. */
+function javaClass(error: unknown): string {
+  const [, name] = /^class [\w.]{0,80}?([A-Za-z]\w{0,60}(?:\$\w{1,60})?) : /.exec(String(error)) ?? [];
+  return name === undefined ? '' : ` (${name})`;
 }

@@ -1,4 +1,4 @@
-import { array, integer, integerOr, object, text } from './node-answers.ts';
+import { array, integer, integerOr, nonsense, object, text } from './node-answers.ts';
 import type { JsonObject } from './node-client.ts';
 
 /** The chain's prices, in sun; they change by vote, so they are read from the chain. */
@@ -33,7 +33,11 @@ export function readPrices(answer: JsonObject): ChainPrices {
       return [text(key, 'key'), value] as const;
     }),
   );
-  const price = (key: string) => BigInt(integerOr(0, parameters.get(key), key));
+  const price = (key: string) => {
+    // A node that does not name the price has not said that it is zero.
+    if (!parameters.has(key)) throw nonsense(`no chain parameter ${key}`);
+    return BigInt(integerOr(0, parameters.get(key), key));
+  };
   return {
     energySun: price('getEnergyFee'),
     bandwidthSunPerByte: price('getTransactionFee'),
@@ -84,7 +88,10 @@ export function tokenTransferCost(
 
 /** `energy_used` of a constant call; it includes the contract's penalty for being busy. */
 export function readEnergyUsed(answer: JsonObject): number {
-  return integer(answer.energy_used, 'energy_used');
+  const energy = integer(answer.energy_used, 'energy_used');
+  // No call is free; a fee limit of nothing would be signed, and the transfer would fail on the chain.
+  if (energy === 0) throw nonsense('a call that takes no energy');
+  return energy;
 }
 
 function bandwidthCost(prices: ChainPrices, resources: AccountResources, bytes: number): bigint {

@@ -7,9 +7,9 @@ import type { Clock } from '../../ports/clock.ts';
 import type { BroadcastAnswer, PaymentNetwork, TransferPlan } from '../../ports/payment-network.ts';
 import {
   array,
-  integerOr,
   isAbsent,
   object,
+  readAccountBalance,
   readHead,
   readTransaction,
   readTransactionInfo,
@@ -41,12 +41,15 @@ const PRICES_AGE_MS_MAX = 10 * 60_000;
 const WALK_WIDTH = 8;
 /** More blocks than an hour's worth are never walked. */
 const WALK_BLOCKS_MAX = 4_000;
+/** A node that answers slowly is not followed for longer; some 100 blocks of a usual attempt take seconds. */
+const WALK_MS_MAX = 30_000;
 
 /** The TRON network behind one or more nodes' HTTP APIs. */
 export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   const { nodes, clock } = settings;
   const genuine = new Set<NodeClient>();
-  let prices: { readonly value: ChainPrices; readonly readAtMs: number } | undefined;
+  // By node, so that what a node of another network said is never used for this one.
+  const prices = new Map<NodeClient, { readonly value: ChainPrices; readonly readAtMs: number }>();
 
   /** A node of another network would answer every question truthfully, and wrongly. */
   async function assertGenesis(node: NodeClient): Promise<void> {
@@ -61,8 +64,11 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     let last: unknown;
     for (const node of nodes) {
       try {
-        const [answer] = await Promise.all([ask(node), assertGenesis(node)]);
-        return answer;
+        // Both at once, but the network first: what a node of another network refuses means nothing here.
+        const [answer, belongs] = await Promise.allSettled([ask(node), assertGenesis(node)]);
+        if (belongs.status === 'rejected') throw belongs.reason;
+        if (answer.status === 'rejected') throw answer.reason;
+        return answer.value;
       } catch (error) {
         if (!(error instanceof ServiceError) || error.code !== 'chain_unavailable') throw error;
         last = error;
@@ -72,9 +78,10 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   }
 
   async function readPricesOf(node: NodeClient): Promise<ChainPrices> {
-    if (prices !== undefined && clock.nowMs() - prices.readAtMs < PRICES_AGE_MS_MAX) return prices.value;
+    const known = prices.get(node);
+    if (known !== undefined && clock.nowMs() - known.readAtMs < PRICES_AGE_MS_MAX) return known.value;
     const value = readPrices(await node.post('/wallet/getchainparameters', {}));
-    prices = { value, readAtMs: clock.nowMs() };
+    prices.set(node, { value, readAtMs: clock.nowMs() });
     return value;
   }
 
@@ -107,13 +114,15 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   async function simulate(node: NodeClient, transfer: Transfer): Promise<number> {
     const { contract, sender, recipient, amountMicro } = transfer;
     const amountWord = amountMicro.toString(16).padStart(64, '0');
-    const [simulation, blacklist, balance] = await Promise.all([
-      callConstant(
-        node,
-        sender,
-        contract,
-        'transfer(address,uint256)',
-        addressToWord(recipient) + amountWord,
+    const [simulated, blacklist, balance] = await Promise.all([
+      settled(
+        callConstant(
+          node,
+          sender,
+          contract,
+          'transfer(address,uint256)',
+          addressToWord(recipient) + amountWord,
+        ),
       ),
       callConstant(node, sender, contract, 'isBlackListed(address)', addressToWord(recipient)),
       callConstant(node, sender, contract, 'balanceOf(address)', addressToWord(sender)),
@@ -125,6 +134,9 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
       });
     }
     assertFunds('USDT', readWord(balance), amountMicro);
+    // Only now: a lack of funds is known as such, however the contract's code ends over it.
+    if (simulated.status === 'rejected') throw simulated.reason;
+    const simulation = simulated.value;
     if (simulation.reverted) {
       throw new ServiceError('simulation_failed', 'The token contract would refuse this transfer.');
     }
@@ -150,7 +162,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
       throw failure?.reason ?? away('no node is configured');
     },
 
-    walkSolidBlocks: (fromNumber, untilMs) => fromFirst((node) => walk(node, fromNumber, untilMs)),
+    walkSolidBlocks: (fromNumber, untilMs) => fromFirst((node) => walk(node, clock, fromNumber, untilMs)),
   };
 
   async function testify(
@@ -188,18 +200,25 @@ async function broadcastTo(node: NodeClient, transaction: string, txId: string):
     if (error instanceof ServiceError) return { node: node.host, kind: 'unclear', code: error.message };
     throw error;
   }
-  const code = typeof answer.code === 'string' ? answer.code.slice(0, 64) : '';
+  const answered = (kind: BroadcastAnswer['kind'], code: string) => ({ node: node.host, kind, code });
   if (answer.txid !== undefined && answer.txid !== txId) {
-    return { node: node.host, kind: 'unclear', code: 'answered for another transaction' };
+    return answered('unclear', 'answered for another transaction');
   }
-  if (answer.result === true) return { node: node.host, kind: 'accepted', code: 'SUCCESS' };
-  if (code === 'DUP_TRANSACTION_ERROR') return { node: node.host, kind: 'duplicate', code };
-  return { node: node.host, kind: UNCLEAR_CODES.has(code) ? 'unclear' : 'refused', code: code || 'no code' };
+  // What is not worded like a code is not passed on: it is the node's to choose, and ends up in the history.
+  const code =
+    typeof answer.code === 'string' && /^[A-Z_]{1,64}$/.test(answer.code) ? answer.code : 'no code';
+  if (answer.result === true) {
+    const isPlain = answer.code === undefined || code === 'SUCCESS';
+    return isPlain ? answered('accepted', 'SUCCESS') : answered('unclear', code);
+  }
+  if (code === 'DUP_TRANSACTION_ERROR') return answered('duplicate', code);
+  return answered(UNCLEAR_CODES.has(code) ? 'unclear' : 'refused', code);
 }
 
 /** These can follow acceptance into the pool, or say nothing of the transaction. */
 const UNCLEAR_CODES: ReadonlySet<string> = new Set([
-  '',
+  'no code',
+  'SUCCESS',
   'SERVER_BUSY',
   'NO_CONNECTION',
   'NOT_ENOUGH_EFFECTIVE_CONNECTION',
@@ -209,17 +228,26 @@ const UNCLEAR_CODES: ReadonlySet<string> = new Set([
   'TRANSACTION_EXPIRATION_ERROR',
 ]);
 
-async function walk(node: NodeClient, fromNumber: number, untilMs: number): Promise<WalkedBlock[]> {
+async function walk(
+  node: NodeClient,
+  clock: Clock,
+  fromNumber: number,
+  untilMs: number,
+): Promise<WalkedBlock[]> {
   const blocks: WalkedBlock[] = [];
+  const endMs = clock.nowMs() + WALK_MS_MAX;
   for (let next = fromNumber; next < fromNumber + WALK_BLOCKS_MAX; next += WALK_WIDTH) {
+    if (clock.nowMs() >= endMs) return blocks;
     const answers = await Promise.all(
       Array.from({ length: WALK_WIDTH }, (_, offset) =>
         node.post('/walletsolidity/getblockbynum', { num: next + offset }),
       ),
     );
-    for (const answer of answers) {
+    for (const [offset, answer] of answers.entries()) {
       if (isAbsent(answer)) return blocks;
       const block = readWalkedBlock(answer);
+      if (block.number !== next + offset)
+        throw away(`${node.host} answered with another block than the one asked for`);
       blocks.push(block);
       if (block.timestampMs >= untilMs) return blocks;
     }
@@ -230,7 +258,7 @@ async function walk(node: NodeClient, fromNumber: number, untilMs: number): Prom
 /** The account's TRX in solid blocks, in sun; an account that does not exist has none. */
 export async function readTrxBalance(node: NodeClient, address: TronAddress): Promise<bigint> {
   const account = await node.post('/walletsolidity/getaccount', { address, visible: true });
-  return BigInt(integerOr(0, account.balance, 'balance'));
+  return readAccountBalance(account, address) ?? 0n;
 }
 
 /** The account's tokens in solid blocks, in millionths. */
@@ -252,7 +280,16 @@ export async function readTokenBalance(
 }
 
 async function recipientExists(node: NodeClient, recipient: TronAddress): Promise<boolean> {
-  return !isAbsent(await node.post('/wallet/getaccount', { address: recipient, visible: true }));
+  const account = await node.post('/wallet/getaccount', { address: recipient, visible: true });
+  return readAccountBalance(account, recipient) !== null;
+}
+
+/** How java-tron words a revert, in hexadecimal. */
+const REVERTED = Buffer.from('REVERT opcode executed').toString('hex');
+
+async function settled<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> {
+  const [result] = await Promise.allSettled([promise]);
+  return result;
 }
 
 interface ConstantCall {
@@ -280,10 +317,14 @@ async function callConstant(
   if (result.result !== true)
     throw away(`${node.host} cannot call the token contract (${String(result.code)})`);
   // A call that ran and reverted says so in `message`, with result true.
-  return { answer, reverted: result.message !== undefined };
+  if (result.message === undefined) return { answer, reverted: false };
+  if (result.message === REVERTED) return { answer, reverted: true };
+  // Whatever else ended it (the time a node grants a call, say) is no verdict of the contract.
+  throw away(`${node.host} did not finish a call of the token contract`);
 }
 
 function readWord(call: ConstantCall): bigint {
+  if (call.reverted) throw away('the token contract does not answer');
   const [word] = array(call.answer.constant_result, 'constant_result');
   const hex = text(word, 'constant_result');
   if (!/^[0-9a-f]{64}$/.test(hex)) throw away('the token contract answered with no number');
