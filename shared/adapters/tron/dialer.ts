@@ -22,19 +22,30 @@ export function torDialer(proxy: { readonly host: string; readonly port: number 
   const agents = new Map<string, HttpAgent>();
   return {
     agentFor(url, purpose) {
-      const circuit = `${purpose}@${url.host}`;
+      const circuit = `${purpose}@${url.protocol}//${url.host}`;
       const known = agents.get(circuit);
       if (known !== undefined) return known;
       // Tor keeps streams of different SOCKS credentials on different circuits (IsolateSOCKSAuth).
       const isolation = `${encodeURIComponent(purpose)}:${encodeURIComponent(url.host)}`;
       const proxyHost = proxy.host.includes(':') ? `[${proxy.host}]` : proxy.host;
-      const agent: HttpAgent = new SocksProxyAgent(`socks5h://${isolation}@${proxyHost}:${proxy.port}`, {
-        keepAlive: true,
-      });
+      const agent = new TorAgent(`socks5h://${isolation}@${proxyHost}:${proxy.port}`, { keepAlive: true });
+      // Said once, since the agent would otherwise guess from the call stack whether TLS is wanted.
+      agent.protocol = url.protocol;
       agents.set(circuit, agent);
       return agent;
     },
   };
+}
+
+class TorAgent extends SocksProxyAgent {
+  /** Tells a connection that the proxy did not give from one that the node broke. */
+  override async connect(...request: Parameters<SocksProxyAgent['connect']>) {
+    try {
+      return await super.connect(...request);
+    } catch (cause) {
+      throw Object.assign(new Error('the SOCKS proxy gave no connection', { cause }), { code: 'EPROXY' });
+    }
+  }
 }
 
 /** Dials directly. The configuration allows it for development chains only, never in production. */

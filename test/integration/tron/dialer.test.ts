@@ -1,0 +1,255 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { composeNodes } from '../../../shared/adapters/tron/compose-nodes.ts';
+import { type Dialer, torDialer } from '../../../shared/adapters/tron/dialer.ts';
+import { type NodeClient, nodeClient } from '../../../shared/adapters/tron/node-client.ts';
+import type { Config } from '../../../shared/runtime/config.ts';
+import { type FakeNode, startFakeNode } from '../../support/fake-node.ts';
+import { freePort } from '../../support/ports.ts';
+import { type SocksServer, type SocksServerSettings, startSocksServer } from '../../support/socks-server.ts';
+import { waitUntil } from '../../support/wait-until.ts';
+
+let node: FakeNode;
+let socks: SocksServer;
+
+beforeEach(async () => {
+  node = await startFakeNode({ '/x': { fine: true } });
+  socks = await startSocksServer({ destinationPort: node.port });
+});
+afterEach(async () => {
+  await socks.close();
+  await node.close();
+});
+
+async function replaceProxy(settings: SocksServerSettings): Promise<void> {
+  await socks.close();
+  socks = await startSocksServer(settings);
+}
+
+function throughProxy(port = socks.port): Dialer {
+  return torDialer({ host: '127.0.0.1', port });
+}
+
+function clientOf(url: string, dialer = throughProxy(), purpose = 'pay', timeoutMs = 5_000): NodeClient {
+  return nodeClient({ url, dialer, purpose, timeoutMs });
+}
+
+describe('what the proxy is told', () => {
+  it.each([
+    ['a name', 'http://node.example:8090', { addressType: 'name', host: 'node.example', port: 8090 }],
+    [
+      'an onion name',
+      `http://${'a'.repeat(56)}.onion`,
+      { addressType: 'name', host: `${'a'.repeat(56)}.onion`, port: 80 },
+    ],
+    ['a name of this machine', 'http://localhost:1', { addressType: 'name', host: 'localhost', port: 1 }],
+    ['an IPv4 address', 'http://192.0.2.7:8090', { addressType: 'ipv4', host: '192.0.2.7', port: 8090 }],
+    [
+      'an IPv6 address',
+      'http://[2001:db8::7]:8090',
+      { addressType: 'ipv6', host: '20010db8000000000000000000000007', port: 8090 },
+    ],
+  ])('%s, as it stands in the URL and never looked up here', async (_, url, expected) => {
+    expect(await clientOf(url).post('/x', {})).toEqual({ fine: true });
+    expect(socks.requests).toEqual([expect.objectContaining(expected)]);
+    expect(node.asked[0]?.headers.host).toBe(new URL(url).host);
+  });
+
+  it('a name and port also where TLS follows, which the proxy cannot look into', async () => {
+    // The node speaks no TLS, so nothing is answered; what matters is that nothing was sent in the clear.
+    const plain = createServer();
+    const greeting = new Promise<Buffer>((resolve) => {
+      plain.on('connection', (socket) =>
+        socket
+          .on('error', () => {})
+          .once('data', (data) => {
+            resolve(data);
+            socket.destroy();
+          }),
+      );
+    });
+    await listen(plain);
+    await replaceProxy({ destinationPort: (plain.address() as AddressInfo).port });
+    await expect(clientOf('https://api.trongrid.io').post('/x', { to: 'T' })).rejects.toMatchObject({
+      code: 'chain_unavailable',
+    });
+    expect(socks.requests).toEqual([
+      expect.objectContaining({ addressType: 'name', host: 'api.trongrid.io', port: 443 }),
+    ]);
+    const bytes = await greeting;
+    // TLS: a handshake record (22), with the name in it.
+    expect(bytes[0]).toBe(22);
+    expect(bytes.includes('api.trongrid.io')).toBe(true);
+    expect(bytes.includes('POST')).toBe(false);
+    plain.close();
+  });
+
+  it('nothing in the clear, even where no stack trace tells TLS from plain HTTP', async () => {
+    const limit = Error.stackTraceLimit;
+    Error.stackTraceLimit = 0;
+    try {
+      await expect(clientOf('https://node.example').post('/x', {})).rejects.toMatchObject({
+        code: 'chain_unavailable',
+      });
+    } finally {
+      Error.stackTraceLimit = limit;
+    }
+    expect(node.asked).toEqual([]);
+  });
+
+  it('who asks: each purpose and each host under its own name, hence on its own circuit', async () => {
+    const dialer = throughProxy();
+    const asks = [
+      ['pay', 'http://one.example'],
+      ['health', 'http://one.example'],
+      ['pay', 'http://two.example'],
+      ['pay', 'http://one.example:8090'],
+    ] as const;
+    for (const [purpose, url] of asks) await clientOf(url, dialer, purpose).post('/x', {});
+    const credentials = socks.requests.map(({ user, password }) => `${user} ${password}`);
+    expect(credentials).toEqual([
+      'pay one.example',
+      'health one.example',
+      'pay two.example',
+      'pay one.example:8090',
+    ]);
+  });
+});
+
+describe('connections through the proxy', () => {
+  it('are kept and used again, one after the other', async () => {
+    const client = clientOf('http://node.example');
+    for (let count = 0; count < 5; count += 1) await client.post('/x', {});
+    expect(node.asked).toHaveLength(5);
+    expect(socks.connections()).toBe(1);
+    expect(node.connections()).toBe(1);
+  });
+
+  it('are shared by the clients of one purpose and host, and by no others', async () => {
+    const dialer = throughProxy();
+    await clientOf('http://one.example', dialer).post('/x', {});
+    await clientOf('http://one.example', dialer).post('/x', {});
+    expect(socks.connections()).toBe(1);
+    await clientOf('http://two.example', dialer).post('/x', {});
+    expect(socks.connections()).toBe(2);
+  });
+});
+
+describe('a proxy that fails', () => {
+  it('ends the call; the node sees no connection', async () => {
+    const client = clientOf(node.url, throughProxy(await freePort()));
+    await expect(client.post('/x', {})).rejects.toMatchObject({
+      code: 'chain_unavailable',
+      message: expect.stringMatching(/could not be reached \(EPROXY\)$/),
+    });
+    expect(node.connections()).toBe(0);
+  });
+
+  it('by refusing, ends the call; the node sees no connection', async () => {
+    await replaceProxy({ destinationPort: null });
+    await expect(clientOf(node.url).post('/x', {})).rejects.toMatchObject({ code: 'chain_unavailable' });
+    expect(socks.requests).toHaveLength(1);
+    expect(node.connections()).toBe(0);
+  });
+
+  it.each(['greeting', 'connection'] as const)(
+    'by hanging at the %s, is cut off at the deadline',
+    async (hangsAt) => {
+      await replaceProxy({ destinationPort: node.port, hangsAt });
+      const startedMs = performance.now();
+      await expect(clientOf(node.url, throughProxy(), 'pay', 300).post('/x', {})).rejects.toMatchObject({
+        code: 'chain_unavailable',
+        message: expect.stringMatching(/did not answer in time$/),
+      });
+      expect(performance.now() - startedMs).toBeLessThan(1_500);
+      expect(node.connections()).toBe(0);
+    },
+  );
+
+  it('by going away, is noticed; what was kept is not used around it', async () => {
+    const client = clientOf(node.url);
+    await client.post('/x', {});
+    await socks.close();
+    await waitUntil(async () => (await client.post('/x', {}).catch(() => null)) === null);
+    expect(node.connections()).toBe(1);
+  });
+});
+
+describe('proxies and exceptions named by the environment', () => {
+  const run = promisify(execFile);
+  const script = fileURLToPath(new URL('post-once.ts', import.meta.url));
+  let other: Server;
+  let otherConnections: number;
+
+  beforeEach(async () => {
+    otherConnections = 0;
+    other = createServer((socket) => {
+      otherConnections += 1;
+      socket.destroy();
+    });
+    await listen(other);
+  });
+  afterEach(() => {
+    other.close();
+  });
+
+  async function postOnce(proxyPort: number, environment: Record<string, string>): Promise<string> {
+    const { stdout } = await run(process.execPath, [script, String(proxyPort), node.url], {
+      env: { ...environment },
+      timeout: 20_000,
+    });
+    return stdout;
+  }
+
+  it('change nothing: the call goes through our proxy or nowhere', async () => {
+    const elsewhere = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
+    const named: Record<string, string> = { NODE_USE_ENV_PROXY: '1' };
+    for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY']) {
+      named[name] = elsewhere;
+      named[name.toLowerCase()] = elsewhere;
+    }
+    const excepted = { NODE_USE_ENV_PROXY: '1', NO_PROXY: '*', no_proxy: '127.0.0.1,localhost' };
+    for (const environment of [named, excepted, { ...named, ...excepted }]) {
+      const before = socks.requests.length;
+      expect(await postOnce(socks.port, environment)).toBe('{"fine":true}');
+      expect(socks.requests).toHaveLength(before + 1);
+    }
+    const connections = node.connections();
+    const nobody = await freePort();
+    for (const environment of [named, excepted]) {
+      expect(await postOnce(nobody, environment)).toBe('chain_unavailable');
+    }
+    expect(node.connections()).toBe(connections);
+    expect(otherConnections).toBe(0);
+  });
+});
+
+describe('the configured nodes', () => {
+  function composed(url: string): NodeClient {
+    const config = {
+      tor: { proxy: { host: '127.0.0.1', port: socks.port } },
+      tron: { nodeUrls: [url], timeoutMs: 5_000, apiKey: { reveal: () => 'the-secret-api-key' } },
+    };
+    const [client] = composeNodes(config as unknown as Config, 'pay');
+    if (client === undefined) throw new Error('no client');
+    return client;
+  }
+
+  it('stand behind the proxy, and do not see a key that is not theirs', async () => {
+    for (const url of ['http://node.example', 'http://api.trongrid.io']) {
+      await composed(url).post('/x', {});
+      const { headers } = node.asked.at(-1) ?? { headers: {} };
+      expect(JSON.stringify(headers)).not.toMatch(/secret|tron-pro/i);
+    }
+    expect(socks.requests.map(({ host }) => host)).toEqual(['node.example', 'api.trongrid.io']);
+  });
+});
+
+async function listen(server: Server): Promise<void> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+}
