@@ -1,0 +1,640 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { directDialer } from '../../../shared/adapters/tron/dialer.ts';
+import { nodeClient } from '../../../shared/adapters/tron/node-client.ts';
+import { tronNetwork } from '../../../shared/adapters/tron/tron-network.ts';
+import {
+  provesAbsenceByTwoNodes,
+  provesAbsenceByWalk,
+  type Transfer,
+} from '../../../shared/domain/transfer-evidence.ts';
+import { addressFromHex, addressToWord } from '../../../shared/domain/tron-address.ts';
+import type { PaymentNetwork } from '../../../shared/ports/payment-network.ts';
+import { type Answer, type FakeNode, Reply, startFakeNode } from '../../support/fake-node.ts';
+import { recordedAnswer } from '../../unit/shared/adapters/recorded-answers.ts';
+
+const START_MS = 1_795_454_000_000;
+/** Reads asked for at one time: streams on one Tor circuit. */
+const OPEN_MAX = 9;
+
+function address(hex: string) {
+  const found = addressFromHex(hex);
+  if (found === undefined) throw new Error(`no address: ${hex}`);
+  return found;
+}
+
+const transfer: Transfer = {
+  asset: 'USDT',
+  amountMicro: 5n,
+  sender: address('41cf703cc905054463a9e31a6f36d20845ef8bf8be'),
+  recipient: address('411c115bd3f3383083ff6db6ff51157590e254c2f0'),
+  contract: address('41a2620d757b1e17514dc5a0cdb7af67a4e1e34433'),
+};
+const trxTransfer: Transfer = { ...transfer, asset: 'TRX', amountMicro: 1_000_000n };
+
+const TX = recordedAnswer('fn-gettransactionbyid-trx');
+const TX_ID = String(TX.txID);
+
+// --- a small chain, block by block, in the form in which nodes show it ---
+
+function blockIdOf(number: number, seed = 'main'): string {
+  const tail = createHash('sha256').update(`${seed}/${number}`).digest('hex').slice(16);
+  return number.toString(16).padStart(16, '0') + tail;
+}
+
+function block(
+  number: number,
+  change: { seed?: string; parentHash?: string; timestamp?: number; transactions?: unknown[] } = {},
+) {
+  const { seed = 'main', transactions } = change;
+  const parentHash = change.parentHash ?? (number === 0 ? '0'.repeat(64) : blockIdOf(number - 1, seed));
+  const timestamp = change.timestamp ?? START_MS + number * 3_000;
+  return {
+    blockID: blockIdOf(number, seed),
+    block_header: { raw_data: number === 0 ? { parentHash } : { number, parentHash, timestamp } },
+    ...(transactions === undefined ? {} : { transactions }),
+  };
+}
+
+const SOLID_HEIGHT = 100;
+const solidHead = {
+  number: SOLID_HEIGHT,
+  blockId: blockIdOf(SOLID_HEIGHT),
+  timestampMs: START_MS + SOLID_HEIGHT * 3_000,
+};
+
+function blocksUpTo(height: number, replaced: Record<number, unknown> = {}, seed = 'main'): Answer {
+  return ({ num = 0 }: { num?: number }) => replaced[num] ?? (num > height ? {} : block(num, { seed }));
+}
+
+/** A contract's answers by the function that is called. */
+function contract(answers: Record<string, unknown>): Answer {
+  return ({ function_selector }: { function_selector?: string }) => answers[function_selector ?? ''];
+}
+
+function called(word: bigint) {
+  return {
+    result: { result: true },
+    energy_used: 500,
+    constant_result: [word.toString(16).padStart(64, '0')],
+  };
+}
+
+const REVERTED = recordedAnswer('fn-triggerconstant-nosuchfunction');
+const calls = {
+  'transfer(address,uint256)': recordedAnswer('fn-triggerconstant-transfer'),
+  'isBlackListed(address)': called(0n),
+  'balanceOf(address)': called(1_000_000n),
+};
+
+function account(balance: number) {
+  return ({ address: asked }: { address?: string }) => ({ address: asked, balance });
+}
+
+/** A node in good health: a table to be changed by each test. */
+function goodNode(): Record<string, Answer> {
+  return {
+    '/wallet/getblockbynum': blocksUpTo(SOLID_HEIGHT + 20),
+    '/wallet/getnowblock': block(SOLID_HEIGHT + 20),
+    '/walletsolidity/getnowblock': block(SOLID_HEIGHT),
+    '/walletsolidity/getblockbynum': blocksUpTo(SOLID_HEIGHT),
+    '/wallet/getchainparameters': recordedAnswer('fn-getchainparameters'),
+    '/wallet/getaccountresource': recordedAnswer('fn-getaccountresource'),
+    '/wallet/getaccount': account(1),
+    '/walletsolidity/getaccount': account(50_000_000),
+    '/wallet/triggerconstantcontract': contract(calls),
+    '/walletsolidity/gettransactionbyid': {},
+    '/walletsolidity/gettransactioninfobyid': {},
+  };
+}
+
+let nodes: [FakeNode, FakeNode];
+let nowMs: number;
+let rejections: unknown[];
+const noteRejection = (reason: unknown) => rejections.push(reason);
+
+beforeEach(async () => {
+  nowMs = START_MS;
+  rejections = [];
+  process.on('unhandledRejection', noteRejection);
+  nodes = [await startFakeNode(goodNode()), await startFakeNode(goodNode())];
+});
+
+afterEach(async () => {
+  for (const node of nodes) {
+    expect(node.openMax()).toBeLessThanOrEqual(OPEN_MAX);
+    await node.close();
+  }
+  // Rejections that nobody handles are reported once all that is pending has run.
+  await sleep(0);
+  process.off('unhandledRejection', noteRejection);
+  expect(rejections).toEqual([]);
+});
+
+function network(count: 1 | 2 = 2, feeLimitMaxMicro = 100_000_000n): PaymentNetwork {
+  const dialer = directDialer();
+  return tronNetwork({
+    nodes: nodes
+      .slice(0, count)
+      .map(({ url }) => nodeClient({ url, dialer, purpose: 'test', timeoutMs: 5_000 })),
+    genesisBlockId: blockIdOf(0),
+    feeLimitMaxMicro,
+    clock: { nowMs: () => nowMs, sleep: () => Promise.resolve() },
+  });
+}
+
+/** The first node breaks in every way at once: each read fails, the genesis block included. */
+function breakNode(node: FakeNode, reply: Answer = new Reply(503, 'no')): void {
+  for (const path of Object.keys(node.table)) node.table[path] = reply;
+}
+
+function makeForeign(node: FakeNode): void {
+  node.table['/wallet/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, {}, 'another network');
+}
+
+function paths(node: FakeNode): string[] {
+  return node.asked.map(({ path }) => path);
+}
+
+const unavailable = expect.objectContaining({ code: 'chain_unavailable' });
+
+describe('reading from the first node that answers', () => {
+  it('asks the second one only when the first fails', async () => {
+    expect(await network().readSolidHead()).toEqual(solidHead);
+    expect(nodes[1].asked).toEqual([]);
+    breakNode(nodes[0]);
+    expect(await network().readSolidHead()).toEqual(solidHead);
+  });
+
+  it('leaves out a node of another network, whatever it answers', async () => {
+    makeForeign(nodes[0]);
+    nodes[0].table['/walletsolidity/getnowblock'] = block(999);
+    expect(await network().readSolidHead()).toEqual(solidHead);
+    await expect(network(1).readSolidHead()).rejects.toThrow(/belongs to another network/);
+  });
+
+  it('takes a busy node’s {"Error"} for no answer, not for an empty one', async () => {
+    breakNode(nodes[0], { Error: 'class java.lang.IllegalAccessException : lack of computing resources' });
+    expect(await network().prepareTransfer(transfer)).toMatchObject({ referenceBlock: solidHead });
+  });
+
+  it('fails as chain_unavailable when all are away', async () => {
+    for (const node of nodes) breakNode(node);
+    const away = network();
+    await expect(away.readSolidHead()).rejects.toEqual(unavailable);
+    await expect(away.prepareTransfer(transfer)).rejects.toEqual(unavailable);
+    await expect(away.prepareTransfer(trxTransfer)).rejects.toEqual(unavailable);
+    await expect(away.takeTestimony(TX_ID, null)).rejects.toEqual(unavailable);
+    await expect(away.walkSolidBlocks(1, START_MS)).rejects.toEqual(unavailable);
+  });
+
+  it('checks a node’s network once', async () => {
+    const settled = network(1);
+    await settled.readSolidHead();
+    await settled.readSolidHead();
+    expect(paths(nodes[0]).filter((path) => path === '/wallet/getblockbynum')).toHaveLength(1);
+  });
+});
+
+describe('testimony', () => {
+  it('is asked of every node, each time for its solid head before anything else', async () => {
+    const testimonies = await network().takeTestimony(TX_ID, solidHead);
+    expect(testimonies.map(({ node }) => node)).toEqual(nodes.map(({ port }) => `127.0.0.1:${port}`));
+    for (const testimony of testimonies) {
+      expect(testimony).toMatchObject({ solidHead, headNumber: SOLID_HEIGHT, transaction: null, info: null });
+    }
+    for (const node of nodes) {
+      const [genesis, head, ...rest] = paths(node);
+      expect([genesis, head]).toEqual(['/wallet/getblockbynum', '/walletsolidity/getnowblock']);
+      expect(rest.sort()).toEqual([
+        '/walletsolidity/getblockbynum',
+        '/walletsolidity/gettransactionbyid',
+        '/walletsolidity/gettransactioninfobyid',
+      ]);
+    }
+  });
+
+  it('asks for the transaction only once the head has been answered', async () => {
+    let answerHead: () => void = () => {};
+    const held = new Promise<void>((resolve) => {
+      answerHead = resolve;
+    });
+    const headAsked = new Promise<void>((resolve) => {
+      nodes[0].table['/walletsolidity/getnowblock'] = async () => {
+        resolve();
+        await held;
+        return block(SOLID_HEIGHT);
+      };
+    });
+    const testimony = network(1).takeTestimony(TX_ID, null);
+    await headAsked;
+    expect(paths(nodes[0])).toEqual(['/wallet/getblockbynum', '/walletsolidity/getnowblock']);
+    answerHead();
+    await testimony;
+    expect(paths(nodes[0])).toContain('/walletsolidity/gettransactionbyid');
+  });
+
+  it('shows what was found, by its bytes, and the height of the node', async () => {
+    nodes[0].table['/walletsolidity/gettransactionbyid'] = TX;
+    nodes[0].table['/walletsolidity/gettransactioninfobyid'] = recordedAnswer(
+      'fn-gettransactioninfobyid-trx',
+    );
+    const [testimony] = await network(1).takeTestimony(TX_ID, null);
+    expect(testimony).toMatchObject({
+      headNumber: SOLID_HEIGHT + 20,
+      transaction: { txId: TX_ID, contractRet: 'SUCCESS' },
+      info: { txId: TX_ID, blockNumber: 51 },
+    });
+    // Solid blocks alone: a node shows pending transactions too, where it is asked for them.
+    const asked = paths(nodes[0]).filter((path) => path.includes('gettransaction'));
+    expect(asked.every((path) => path.startsWith('/walletsolidity/'))).toBe(true);
+  });
+
+  it.each<[string, (node: FakeNode) => void]>([
+    [
+      'lacks the known solid block',
+      (node) => {
+        node.table['/walletsolidity/getblockbynum'] = {};
+      },
+    ],
+    [
+      'shows another block in its place',
+      (node) => {
+        node.table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, {}, 'a fork');
+      },
+    ],
+    ['belongs to another network', makeForeign],
+    ['is away', breakNode],
+    [
+      'fails the question for the transaction',
+      (node) => {
+        node.table['/walletsolidity/gettransactionbyid'] = { Error: 'busy' };
+      },
+    ],
+    [
+      'answers it with an object of another kind',
+      (node) => {
+        node.table['/walletsolidity/gettransactionbyid'] = { error: 'rate limit' };
+      },
+    ],
+    [
+      'fails the question for its info',
+      (node) => {
+        node.table['/walletsolidity/gettransactioninfobyid'] = new Reply(429, '');
+      },
+    ],
+    [
+      'shows no solid head',
+      (node) => {
+        node.table['/walletsolidity/getnowblock'] = {};
+      },
+    ],
+  ])('leaves out a node that %s; one alone proves no absence', async (_, spoil) => {
+    spoil(nodes[0]);
+    const testimonies = await network().takeTestimony(TX_ID, solidHead);
+    expect(testimonies.map(({ node }) => node)).toEqual([`127.0.0.1:${nodes[1].port}`]);
+    expect(provesAbsenceByTwoNodes(testimonies, START_MS, 0)).toBe(false);
+    spoil(nodes[1]);
+    await expect(network().takeTestimony(TX_ID, solidHead)).rejects.toEqual(unavailable);
+  });
+});
+
+describe('what nodes answer to a broadcast', () => {
+  const code = (name: string) => ({ result: false, code: name, txid: TX_ID, message: 'anything' });
+
+  it.each<[string, Answer, string, string]>([
+    ['accepted', { result: true, code: 'SUCCESS', txid: TX_ID, message: '' }, 'accepted', 'SUCCESS'],
+    ['accepted, as broadcasttransaction words it', { result: true, txid: TX_ID }, 'accepted', 'SUCCESS'],
+    ['DUP', recordedDuplicate(), 'duplicate', 'DUP_TRANSACTION_ERROR'],
+    ...[
+      'TRANSACTION_EXPIRATION_ERROR',
+      'SERVER_BUSY',
+      'NO_CONNECTION',
+      'NOT_ENOUGH_EFFECTIVE_CONNECTION',
+      'BLOCK_UNSOLIDIFIED',
+      'OTHER_ERROR',
+    ].map((name): [string, Answer, string, string] => [name, code(name), 'unclear', name]),
+    ...[
+      'SIGERROR',
+      'TAPOS_ERROR',
+      'CONTRACT_VALIDATE_ERROR',
+      'CONTRACT_EXE_ERROR',
+      'BANDWITH_ERROR',
+      'TOO_BIG_TRANSACTION_ERROR',
+    ].map((name): [string, Answer, string, string] => [name, code(name), 'refused', name]),
+    [
+      'an acceptance of another transaction',
+      { result: true, txid: '00'.repeat(32) },
+      'unclear',
+      'answered for another transaction',
+    ],
+    [
+      'a refusal of another transaction',
+      { ...code('SIGERROR'), txid: '00'.repeat(32) },
+      'unclear',
+      'answered for another transaction',
+    ],
+    [
+      'a duplicate of another transaction',
+      { ...code('DUP_TRANSACTION_ERROR'), txid: 5 },
+      'unclear',
+      'answered for another transaction',
+    ],
+    ['acceptance and refusal in one', { result: true, code: 'SIGERROR', txid: TX_ID }, 'unclear', 'SIGERROR'],
+    ['a result that is not true', { result: 'true', txid: TX_ID }, 'unclear', 'no code'],
+    ['success without a result', { code: 'SUCCESS', txid: TX_ID }, 'unclear', 'SUCCESS'],
+    ['nothing', {}, 'unclear', 'no code'],
+    ['a code that is no text', { code: 5 }, 'unclear', 'no code'],
+    ['a code of its own making', { code: 'paid! see http://example.com' }, 'unclear', 'no code'],
+  ])('%s', async (_, answer, kind, expected) => {
+    nodes[0].table['/wallet/broadcasthex'] = answer;
+    const [heard] = await network(1).broadcast(Buffer.from('0a85', 'hex'), TX_ID);
+    expect(heard).toEqual({ node: `127.0.0.1:${nodes[0].port}`, kind, code: expected });
+  });
+
+  it.each<[string, Answer]>([
+    ['java-tron’s error', { Error: 'class java.lang.NullPointerException : null' }],
+    ['503', new Reply(503, '')],
+    ['a page', new Reply(200, '<html>')],
+  ])('%s is unclear', async (_, answer) => {
+    nodes[0].table['/wallet/broadcasthex'] = answer;
+    expect(await network(1).broadcast(Buffer.of(1), TX_ID)).toMatchObject([{ kind: 'unclear' }]);
+  });
+
+  it('recorded refusals are what they are called', async () => {
+    const names = {
+      'fn-broadcast-expired': 'unclear',
+      'fn-broadcast-wrong-signer': 'refused',
+      'fn-broadcast-insufficient-balance': 'refused',
+      'fn-broadcast-tapos-hash': 'refused',
+      'fn-broadcast-too-big': 'refused',
+      'fn-broadcast-bandwidth-2': 'refused',
+      'fn-broadcasthex-empty': 'refused',
+      'fn-broadcasthex-ok': 'accepted',
+    } as const;
+    for (const [name, kind] of Object.entries(names)) {
+      const answer = recordedAnswer(name as keyof typeof names);
+      nodes[0].table['/wallet/broadcasthex'] = answer;
+      expect(await network(1).broadcast(Buffer.of(1), String(answer.txid))).toMatchObject([{ kind }]);
+    }
+  });
+
+  it('the same bytes go to every node, and one that is away hides no other’s answer', async () => {
+    nodes[0].table['/wallet/broadcasthex'] = new Reply(503, '');
+    nodes[1].table['/wallet/broadcasthex'] = { result: true, code: 'SUCCESS', txid: TX_ID };
+    const answers = await network().broadcast(Buffer.from('0a85ff', 'hex'), TX_ID);
+    expect(answers.map(({ kind }) => kind)).toEqual(['unclear', 'accepted']);
+    for (const node of nodes) expect(node.asked.map(({ body }) => body)).toEqual([{ transaction: '0a85ff' }]);
+  });
+
+  function recordedDuplicate() {
+    return { ...recordedAnswer('fn-broadcast-dup-pending'), txid: TX_ID };
+  }
+});
+
+describe('a walk over solid blocks', () => {
+  const timeOf = (number: number) => START_MS + number * 3_000;
+  const proves = (blocks: Parameters<typeof provesAbsenceByWalk>[0], untilNumber: number) =>
+    provesAbsenceByWalk(blocks, blockIdOf(40), TX_ID, timeOf(untilNumber));
+
+  it('ends with the first block at or past the time, however many were asked for', async () => {
+    const blocks = await network(1).walkSolidBlocks(40, timeOf(60) - 1);
+    expect(blocks.map(({ number }) => number)).toEqual(Array.from({ length: 21 }, (_, index) => 40 + index));
+    expect(proves(blocks, 60)).toBe(true);
+  });
+
+  it('finds the transaction by its bytes, in that last block too', async () => {
+    const holder = block(60, { transactions: [{ ...TX, txID: '00'.repeat(32) }] });
+    nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, { 60: holder });
+    const blocks = await network(1).walkSolidBlocks(40, timeOf(60) - 1);
+    expect(blocks.at(-1)?.txIds).toEqual([TX_ID]);
+    expect(proves(blocks, 60)).toBe(false);
+  });
+
+  it('ends early where the solid chain does, and then proves nothing', async () => {
+    const blocks = await network(1).walkSolidBlocks(90, timeOf(200));
+    expect(blocks.at(-1)?.number).toBe(SOLID_HEIGHT);
+    expect(provesAbsenceByWalk(blocks, blockIdOf(90), TX_ID, timeOf(200))).toBe(false);
+  });
+
+  it('proves nothing over a gap, or where it does not begin with the reference block', async () => {
+    nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, { 50: {} });
+    const gap = await network(1).walkSolidBlocks(40, timeOf(60));
+    expect(gap.at(-1)?.number).toBe(49);
+    expect(proves(gap, 60)).toBe(false);
+    expect(
+      provesAbsenceByWalk(await network(1).walkSolidBlocks(41, timeOf(45)), blockIdOf(40), TX_ID, timeOf(45)),
+    ).toBe(false);
+  });
+
+  it('proves nothing where a block has another parent', async () => {
+    const forked = block(50, { parentHash: blockIdOf(49, 'a fork') });
+    nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, { 50: forked });
+    expect(proves(await network(1).walkSolidBlocks(40, timeOf(60)), 60)).toBe(false);
+  });
+
+  it.each<[string, unknown]>([
+    ['another height', block(51)],
+    ['an id that lies about its height', { ...block(50), blockID: blockIdOf(51) }],
+    ['an error', { Error: 'busy' }],
+    ['a transaction without bytes', { ...block(50), transactions: [{ txID: TX_ID }] }],
+  ])('goes on at the second node where the first answers with %s', async (_, lie) => {
+    nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, { 50: lie });
+    await expect(network(1).walkSolidBlocks(40, timeOf(60))).rejects.toEqual(unavailable);
+    expect(proves(await network().walkSolidBlocks(40, timeOf(60)), 60)).toBe(true);
+  });
+
+  it('is given up, unproven, when a node takes too long', async () => {
+    nodes[0].table['/walletsolidity/getblockbynum'] = ({ num = 0 }: { num?: number }) => {
+      nowMs += 2_000;
+      return block(num);
+    };
+    const blocks = await network(1).walkSolidBlocks(40, timeOf(90));
+    expect(blocks.length).toBeGreaterThan(0);
+    expect(blocks.length).toBeLessThan(30);
+    expect(proves(blocks, 90)).toBe(false);
+  });
+});
+
+describe('preparing a token transfer', () => {
+  const answers = (change: Record<string, unknown>) => contract({ ...calls, ...change });
+  const set = (path: string, answer: Answer) => {
+    nodes[0].table[path] = answer;
+  };
+  const setContract = (change: Record<string, unknown>) =>
+    set('/wallet/triggerconstantcontract', answers(change));
+
+  it('yields a solid reference block and a limit a quarter above the energy that was simulated', async () => {
+    // 27,960 energy (recorded) at 100 sun.
+    expect(await network(1).prepareTransfer(transfer)).toEqual({
+      referenceBlock: solidHead,
+      feeLimitMicro: 3_495_000n,
+    });
+  });
+
+  it('simulates exactly the transfer, by its sender', async () => {
+    await network(1).prepareTransfer(transfer);
+    const simulation = nodes[0].asked.find(
+      ({ body }) => body.function_selector === 'transfer(address,uint256)',
+    );
+    expect(simulation?.body).toEqual({
+      owner_address: transfer.sender,
+      contract_address: transfer.contract,
+      function_selector: 'transfer(address,uint256)',
+      parameter: `${addressToWord(transfer.recipient)}${'5'.padStart(64, '0')}`,
+      visible: true,
+    });
+  });
+
+  it('refuses a recipient on the blacklist', async () => {
+    setContract({ 'isBlackListed(address)': called(1n) });
+    await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({
+      code: 'recipient_refused',
+      field: 'to',
+    });
+  });
+
+  it('goes on where the token has no blacklist, and not where the question stays open', async () => {
+    setContract({ 'isBlackListed(address)': REVERTED });
+    await network(1).prepareTransfer(transfer);
+    const cpuTime = {
+      result: { result: true, message: Buffer.from('CPU timeout').toString('hex') },
+      constant_result: [''],
+    };
+    for (const open of [
+      cpuTime,
+      { result: {} },
+      { Error: 'busy' },
+      { result: { result: true }, constant_result: [''] },
+    ]) {
+      setContract({ 'isBlackListed(address)': open });
+      await expect(network(1).prepareTransfer(transfer)).rejects.toEqual(unavailable);
+    }
+  });
+
+  it('refuses what the simulation says would revert', async () => {
+    setContract({ 'transfer(address,uint256)': recordedAnswer('fn-triggerconstant-revert') });
+    await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({ code: 'simulation_failed' });
+  });
+
+  it.each<[string, unknown]>([
+    ['reverts', recordedAnswer('fn-triggerconstant-revert')],
+    // Contracts of older compilers end in an invalid instruction, which the node does not call a revert.
+    ['ends otherwise', { result: { code: 'OTHER_ERROR', message: 'ab' } }],
+  ])('calls a lack of tokens by its name where the simulation %s over it', async (_, simulation) => {
+    setContract({ 'balanceOf(address)': called(4n), 'transfer(address,uint256)': simulation });
+    await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({ code: 'insufficient_funds' });
+    expect(nodes[1].asked).toEqual([]);
+  });
+
+  it('pays out the last token', async () => {
+    setContract({ 'balanceOf(address)': called(5n) });
+    await network(1).prepareTransfer(transfer);
+  });
+
+  it('takes a contract that is not there for no verdict on the payment', async () => {
+    set('/wallet/triggerconstantcontract', recordedAnswer('fn-triggersmart-nocontract'));
+    await expect(network(1).prepareTransfer(transfer)).rejects.toEqual(unavailable);
+  });
+
+  it.each([
+    ['exceeds the cap', 3_494_999n, false],
+    ['is the cap', 3_495_000n, true],
+  ])('a fee that %s', async (_, cap, allowed) => {
+    const prepared = network(1, cap).prepareTransfer(transfer);
+    if (allowed) await prepared;
+    else await expect(prepared).rejects.toMatchObject({ code: 'fee_above_cap' });
+  });
+
+  it('needs TRX for what it may burn, and none on staked energy', async () => {
+    set('/walletsolidity/getaccount', account(3_494_999));
+    await expect(network(1).prepareTransfer(transfer)).rejects.toMatchObject({ code: 'insufficient_funds' });
+    set('/walletsolidity/getaccount', account(3_495_000));
+    await network(1).prepareTransfer(transfer);
+    set('/walletsolidity/getaccount', account(0));
+    set('/wallet/getaccountresource', recordedAnswer('fn-getaccountresource-frozen'));
+    expect(await network(1).prepareTransfer(transfer)).toMatchObject({ feeLimitMicro: 3_495_000n });
+  });
+
+  it('asks the second node where the first shows no account but something else', async () => {
+    set('/walletsolidity/getaccount', { error: 'rate limit' });
+    await network().prepareTransfer(transfer);
+    expect(nodes[1].asked.length).toBeGreaterThan(0);
+  });
+
+  it('takes no refusal and no price from a node of another network', async () => {
+    makeForeign(nodes[0]);
+    setContract({ 'isBlackListed(address)': called(1n) });
+    set('/wallet/getchainparameters', {
+      chainParameter: [
+        'getEnergyFee',
+        'getTransactionFee',
+        'getCreateNewAccountFeeInSystemContract',
+        'getCreateAccountFee',
+      ].map((key) => ({ key, value: 1 })),
+    });
+    const both = network();
+    for (let count = 0; count < 2; count += 1) {
+      expect(await both.prepareTransfer(transfer)).toMatchObject({ feeLimitMicro: 3_495_000n });
+    }
+  });
+
+  it('reads prices again after ten minutes, not before', async () => {
+    const prepared = network(1);
+    const pricesAsked = () => paths(nodes[0]).filter((path) => path === '/wallet/getchainparameters').length;
+    await prepared.prepareTransfer(transfer);
+    nowMs += 599_999;
+    await prepared.prepareTransfer(transfer);
+    expect(pricesAsked()).toBe(1);
+    nowMs += 1;
+    await prepared.prepareTransfer(transfer);
+    expect(pricesAsked()).toBe(2);
+  });
+
+  it('does not sign on a price that is not named', async () => {
+    set('/wallet/getchainparameters', { chainParameter: [] });
+    await expect(network(1).prepareTransfer(transfer)).rejects.toEqual(unavailable);
+  });
+});
+
+describe('preparing a TRX transfer', () => {
+  it('needs the amount alone on free bandwidth, and no fee limit', async () => {
+    nodes[0].table['/walletsolidity/getaccount'] = account(1_000_000);
+    expect(await network(1).prepareTransfer(trxTransfer)).toEqual({
+      referenceBlock: solidHead,
+      feeLimitMicro: 0n,
+    });
+    nodes[0].table['/walletsolidity/getaccount'] = account(999_999);
+    await expect(network(1).prepareTransfer(trxTransfer)).rejects.toMatchObject({
+      code: 'insufficient_funds',
+    });
+  });
+
+  it('needs the activation fee on top where the recipient is new', async () => {
+    nodes[0].table['/wallet/getaccount'] = {};
+    nodes[0].table['/walletsolidity/getaccount'] = account(2_099_999);
+    await expect(network(1).prepareTransfer(trxTransfer)).rejects.toMatchObject({
+      code: 'insufficient_funds',
+    });
+    nodes[0].table['/walletsolidity/getaccount'] = account(2_100_000);
+    await network(1).prepareTransfer(trxTransfer);
+  });
+
+  it('does not take an error for an account that exists', async () => {
+    nodes[0].table['/wallet/getaccount'] = { error: 'rate limit' };
+    await expect(network(1).prepareTransfer(trxTransfer)).rejects.toEqual(unavailable);
+  });
+
+  it('calls no contract', async () => {
+    await network(1).prepareTransfer(trxTransfer);
+    expect(paths(nodes[0])).not.toContain('/wallet/triggerconstantcontract');
+  });
+
+  it('refuses for a wallet that does not exist', async () => {
+    nodes[0].table['/walletsolidity/getaccount'] = {};
+    await expect(network(1).prepareTransfer(trxTransfer)).rejects.toMatchObject({
+      code: 'insufficient_funds',
+    });
+  });
+});
