@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { startDatabase } from '../../deploy/local/database/start-database.ts';
 import { connectMongo } from '../../shared/adapters/mongo/connect.ts';
 import { mongoLedger } from '../../shared/adapters/mongo/mongo-ledger.ts';
 import { TRANSITIONS_MAX, type Transition } from '../../shared/domain/breaker.ts';
@@ -8,6 +9,7 @@ import type { Attempt, Payment } from '../../shared/domain/payment.ts';
 import type { Ledger, PaymentChange, PaymentGuard } from '../../shared/ports/ledger.ts';
 import { useDatabase } from '../support/database.ts';
 import { MemoryLedger } from '../support/memory-ledger.ts';
+import { freePort } from '../support/ports.ts';
 import { RECIPIENT, START_MS } from '../support/test-engine.ts';
 
 const database = useDatabase();
@@ -371,3 +373,28 @@ function connectHere() {
     maxPoolSize: 10,
   }).db;
 }
+
+it('a ledger that finds the database away says so, and finds it again once it is back', async () => {
+  const port = await freePort();
+  const { client, db } = connectMongo({
+    url: `mongodb://127.0.0.1:${port}/?directConnection=true`,
+    database: 'late',
+    credentials: null,
+    connectTimeoutMs: 500,
+    serverSelectionTimeoutMs: 300,
+    maxPoolSize: 2,
+  });
+  const ledger = mongoLedger(db);
+  for (let ask = 0; ask < 2; ask += 1) {
+    await expect(ledger.insertPayment(payment())).rejects.toMatchObject({ code: 'store_unavailable' });
+    await expect(ledger.readBreaker()).rejects.toMatchObject({ code: 'store_unavailable' });
+  }
+  const late = await startDatabase({ memory: true, port });
+  try {
+    expect(await ledger.readBreaker()).toMatchObject({ version: 0n });
+    expect(await ledger.insertPayment(payment())).toBe('inserted');
+  } finally {
+    await client.close();
+    await late.stop();
+  }
+});

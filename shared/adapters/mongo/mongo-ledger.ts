@@ -15,12 +15,13 @@ import {
   paymentDocument,
   paymentFrom,
 } from './documents.ts';
-import { isDuplicateKey, reading, writing } from './store-errors.ts';
+import { isDuplicateKey, type StoreAccess, storeAccess } from './store-errors.ts';
 
 /** The ledger on MongoDB: every change one conditional update of one document. */
 export function mongoLedger(db: Db): Ledger {
   const payments: Collection<PaymentDocument> = db.collection(PAYMENTS);
   const breakers: Collection<BreakerDocument> = db.collection(BREAKER);
+  const { reading, writing } = storeAccess(db.client);
 
   async function changeBreaker(
     condition: Filter<BreakerDocument>,
@@ -48,7 +49,7 @@ export function mongoLedger(db: Db): Ledger {
   async function readBreakerDocument(): Promise<BreakerDocument> {
     const found = await reading(() => breakers.findOne({ _id: BREAKER_ID }));
     if (found !== null) return found;
-    await prepare(payments, breakers);
+    await prepare(payments, breakers, writing);
     return reading(async () => (await breakers.findOne({ _id: BREAKER_ID })) ?? breakerDocument(NEW_BREAKER));
   }
 
@@ -282,6 +283,7 @@ function withChange(
 async function prepare(
   payments: Collection<PaymentDocument>,
   breakers: Collection<BreakerDocument>,
+  writing: StoreAccess['writing'],
 ): Promise<void> {
   await writing(() =>
     payments.createIndexes([

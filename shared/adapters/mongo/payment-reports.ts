@@ -11,7 +11,7 @@ import {
   PAYMENTS,
   type PaymentDocument,
 } from './documents.ts';
-import { reading } from './store-errors.ts';
+import { storeAccess } from './store-errors.ts';
 
 /**
  * A report that takes longer is given up: figures are not worth the load they would put on the database that
@@ -24,25 +24,17 @@ export function mongoPaymentReports(db: Db): PaymentReports {
   const payments = db.collection<PaymentDocument>(PAYMENTS);
   const breakers = db.collection<BreakerDocument>(BREAKER);
 
-  /**
-   * The driver connects by itself once. Where that fails its topology stays closed, and this process would never
-   * reach the database again; `connect` makes a new one, and does nothing while there is one.
-   */
-  const asking = <T>(read: () => Promise<T>): Promise<T> =>
-    reading(async () => {
-      await db.client.connect();
-      return await read();
-    });
+  const { reading } = storeAccess(db.client);
 
   return {
     async serverTimeMs() {
-      const { localTime } = await asking(() => db.command({ hello: 1 }));
+      const { localTime } = await reading(() => db.command({ hello: 1 }));
       if (!(localTime instanceof Date)) throw new TypeError('the database server does not tell its time');
       return localTime.getTime();
     },
 
     async readBreaker() {
-      const found = await asking(() => breakers.findOne({ _id: BREAKER_ID }));
+      const found = await reading(() => breakers.findOne({ _id: BREAKER_ID }));
       return found === null ? NEW_BREAKER : breakerFrom(found);
     },
 
@@ -61,7 +53,7 @@ export function mongoPaymentReports(db: Db): PaymentReports {
         ],
         { maxTimeMS: REPORT_MS_MAX },
       );
-      return (await asking(() => groups.toArray())).map(({ _id, count, amountMicro }) => ({
+      return (await reading(() => groups.toArray())).map(({ _id, count, amountMicro }) => ({
         asset: _id.asset,
         status: _id.status,
         count: Number(count),
@@ -78,7 +70,7 @@ export function mongoPaymentReports(db: Db): PaymentReports {
         ],
         { maxTimeMS: REPORT_MS_MAX },
       );
-      const [group] = await asking(() => groups.toArray());
+      const [group] = await reading(() => groups.toArray());
       return group === undefined
         ? { count: 0, oldestCreatedAtMs: null }
         : { count: Number(group.count), oldestCreatedAtMs: Number(group.oldest) };

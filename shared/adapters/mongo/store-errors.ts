@@ -1,4 +1,4 @@
-import { MongoError, MongoServerError, MongoServerSelectionError } from 'mongodb';
+import { type MongoClient, MongoError, MongoServerError, MongoServerSelectionError } from 'mongodb';
 import { ServiceError } from '../../domain/errors.ts';
 
 /** The only thing that every server says alike about a broken unique index. */
@@ -8,30 +8,54 @@ export function isDuplicateKey(error: unknown): boolean {
   return error instanceof MongoServerError && error.code === DUPLICATE_KEY;
 }
 
-/** Runs a read: whatever goes wrong, nothing was changed. */
-export async function reading<T>(read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    throw error instanceof MongoError ? unavailable(error) : error;
-  }
+/** Runs reads and writes, and tells the errors of the driver apart. */
+export interface StoreAccess {
+  /** Whatever goes wrong, nothing was changed. */
+  reading<T>(read: () => Promise<T>): Promise<T>;
+  /**
+   * An error that leaves open whether the write was made is told apart from one that does not: a write that
+   * timed out, or whose connection broke, may stand, and may even be made later. Duplicate keys pass through.
+   */
+  writing<T>(write: () => Promise<T>): Promise<T>;
 }
 
-/**
- * Runs a write. An error that leaves open whether the write was made is told apart from one that does not: a
- * write that timed out, or whose connection broke, may stand, and may even be made later.
- */
-export async function writing<T>(write: () => Promise<T>): Promise<T> {
-  try {
-    return await write();
-  } catch (error) {
-    if (!(error instanceof MongoError) || isDuplicateKey(error)) throw error;
-    if (error instanceof MongoServerSelectionError) throw unavailable(error);
-    throw new ServiceError('outcome_unknown', 'The database did not acknowledge a change.', {
-      retryAfterSeconds: 2,
-      cause: error,
-    });
+export function storeAccess(client: MongoClient): StoreAccess {
+  /**
+   * The driver connects by itself once. Where that fails its topology stays closed, and this process would never
+   * reach the database again; `connect` makes a new one, and does nothing while there is one.
+   */
+  async function connect(): Promise<void> {
+    try {
+      await client.connect();
+    } catch (error) {
+      throw error instanceof MongoError ? unavailable(error) : error;
+    }
   }
+
+  return {
+    async reading(read) {
+      await connect();
+      try {
+        return await read();
+      } catch (error) {
+        throw error instanceof MongoError ? unavailable(error) : error;
+      }
+    },
+
+    async writing(write) {
+      await connect();
+      try {
+        return await write();
+      } catch (error) {
+        if (!(error instanceof MongoError) || isDuplicateKey(error)) throw error;
+        if (error instanceof MongoServerSelectionError) throw unavailable(error);
+        throw new ServiceError('outcome_unknown', 'The database did not acknowledge a change.', {
+          retryAfterSeconds: 2,
+          cause: error,
+        });
+      }
+    },
+  };
 }
 
 function unavailable(cause: MongoError): ServiceError {
