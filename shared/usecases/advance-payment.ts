@@ -85,7 +85,8 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
     if (!(error instanceof ServiceError)) throw error;
     if (unnoted !== null) await noteReservation(engine, payment, unnoted, error.message);
     if (isRefusal(error)) {
-      return end(engine, await reread(engine, payment), 'refused', error.message, nowMs, error);
+      // Ended as it was read: should another process have signed it meanwhile, this refusal is not its own.
+      return end(engine, payment, 'refused', error.message, nowMs, error);
     }
     return { payment: await reread(engine, payment), waitsFor: error };
   }
@@ -248,13 +249,9 @@ async function rebroadcast(
   const isDue =
     payment.lastBroadcastAtMs === null || nowMs >= payment.lastBroadcastAtMs + engine.rules.rebroadcastMs;
   if (!isDue || nowMs >= attempt.expirationMs) return progress(payment);
-  let bytes: Uint8Array;
-  try {
-    bytes = engine.vault.open(attempt.sealed, payment.id, attempt.number);
-  } catch {
-    const reason = 'its signed transaction can no longer be read; it may still land on the chain';
-    return end(engine, payment, 'needs_review', reason, nowMs);
-  }
+  // Bytes that cannot be opened (a wrong key in the configuration, say) fail this visit, never the payment: the
+  // chain still tells whether they landed, and their expiry makes way for the next attempt.
+  const bytes = engine.vault.open(attempt.sealed, payment.id, attempt.number);
   return recordAnswers(engine, payment, await send(engine, bytes, attempt));
 }
 

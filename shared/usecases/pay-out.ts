@@ -70,9 +70,7 @@ async function pay(
       reserveOnly: request.respondAsync,
     });
   } catch (error) {
-    // The claim stands, so "nothing happened" is no longer ours to say.
-    if (error instanceof ServiceError && error.code === 'store_unavailable') throw unclear(error);
-    throw error;
+    throw afterClaim(error);
   }
   const { waitsFor } = progress;
   // Refused, and stored as refused: now it may be said. Not even reserved: the caller may as well try again.
@@ -93,8 +91,11 @@ async function retry(engine: Engine, refused: Payment, request: PayOutRequest): 
     settleAtMs: nowMs + engine.rules.leaseMs,
     reason: null,
   });
-  const payment = await engine.ledger.findPayment(refused.id);
-  if (!opened || payment === null) throw inFlight();
+  if (!opened) throw inFlight();
+  const payment = await engine.ledger.findPayment(refused.id).catch((error: unknown) => {
+    throw afterClaim(error);
+  });
+  if (payment === null) throw inFlight();
   return pay(engine, payment, request, undefined);
 }
 
@@ -180,6 +181,14 @@ function inFlight(): ServiceError {
       retryAfterSeconds: 1,
     },
   );
+}
+
+/**
+ * The claim stands and `settle` goes on with it, so whatever stopped this invocation ("the store is away", "too
+ * busy"), that nothing is under way is no longer ours to say.
+ */
+function afterClaim(error: unknown): unknown {
+  return error instanceof ServiceError && error.code !== 'internal' ? unclear(error) : error;
 }
 
 function unclear(cause?: ServiceError): ServiceError {

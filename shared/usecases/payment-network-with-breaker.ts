@@ -22,25 +22,34 @@ export function withBreaker(
   rules: Pick<PaymentRules, 'circuit' | 'headSkewMsMax'>,
 ): PaymentNetwork {
   return {
-    readSolidHead: () => guarded(async () => inTime(await network.readSolidHead())),
+    readSolidHead: () =>
+      guarded((admission) =>
+        inTime(
+          admission,
+          () => network.readSolidHead(),
+          (head) => head,
+        ),
+      ),
     prepareTransfer: (transfer) =>
-      guarded(async () => {
-        const plan = await network.prepareTransfer(transfer);
-        await inTime(plan.referenceBlock);
-        return plan;
-      }),
+      guarded((admission) =>
+        inTime(
+          admission,
+          () => network.prepareTransfer(transfer),
+          (plan) => plan.referenceBlock,
+        ),
+      ),
     broadcast: (bytes, txId) => guarded(() => network.broadcast(bytes, txId), judgeAnswers),
     takeTestimony: (txId, knownHead) => guarded(() => network.takeTestimony(txId, knownHead)),
     walkSolidBlocks: (fromNumber, untilMs) => guarded(() => network.walkSolidBlocks(fromNumber, untilMs)),
   };
 
   async function guarded<T>(
-    call: () => Promise<T>,
+    call: (admission: Admission) => Promise<T>,
     judge: (result: T) => Outcome = () => ({ ok: true }),
   ): Promise<T> {
     const { admission, clean } = await admit();
     try {
-      const result = await call();
+      const result = await call(admission);
       const outcome = judge(result);
       // The usual case, a success while all is well, costs no further read and no write.
       if (!(clean && outcome.ok)) await record(admission, outcome);
@@ -85,13 +94,19 @@ export function withBreaker(
   }
 
   /** A chain that is minutes away from the server's clock is stalled, forked off or lying; or the clock is. */
-  async function inTime(head: SolidHead): Promise<SolidHead> {
-    const skewMs = head.timestampMs - (await ledger.serverTimeMs());
-    if (Math.abs(skewMs) <= rules.headSkewMsMax) return head;
+  async function inTime<T>(
+    admission: Admission,
+    call: () => Promise<T>,
+    headOf: (result: T) => SolidHead,
+  ): Promise<T> {
+    // The clock is asked together with the chain: a process that freezes in between would measure its own sleep.
+    const [askedAtMs, result] = await Promise.all([ledger.serverTimeMs(), call()]);
+    const skewMs = headOf(result).timestampMs - askedAtMs;
+    if (Math.abs(skewMs) <= rules.headSkewMsMax) return result;
     const seconds = Math.round(Math.abs(skewMs) / 1000);
     const reason = `the last solid block is ${seconds} s ${skewMs < 0 ? 'behind' : 'ahead of'} the database's clock`;
     await change((circuit, nowMs) =>
-      circuit.kind === 'open' ? circuit : openCircuit(circuit, reason, nowMs),
+      circuit.generation === admission.generation ? openCircuit(circuit, reason, nowMs) : circuit,
     );
     throw new ServiceError('chain_unavailable', reason, { retryAfterSeconds: 10 });
   }

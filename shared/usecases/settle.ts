@@ -15,7 +15,7 @@ export interface SettleReport {
   readonly ended: Readonly<Record<string, number>>;
   /** Payments that wait for something that is away, by its code. */
   readonly waiting: Readonly<Record<string, number>>;
-  /** Payments whose visit failed unexpectedly; they are visited again. */
+  /** Payments whose transition or visit failed unexpectedly; they are visited again. */
   readonly errors: number;
   /** Whether work was left because the run had reached its bounds. */
   readonly more: boolean;
@@ -41,11 +41,11 @@ export async function settle(
   onError: (paymentId: string, error: unknown) => void,
 ): Promise<SettleReport> {
   const { ledger, clock, rules } = engine;
-  const transitions = await resolveLeftovers(engine);
+  const transitions = await resolveLeftovers(engine, onError);
   const ended: Record<string, number> = {};
   const waiting: Record<string, number> = {};
   let visited = 0;
-  let errors = 0;
+  let errors = transitions.errors;
   let headAsked = false;
   const outOfBounds = () => visited >= bounds.paymentsMax || clock.nowMs() >= bounds.deadlineMs;
 
@@ -96,20 +96,31 @@ export async function settle(
 }
 
 /** Resolves every transition found in the breaker document, each against its payment as read afterwards. */
-async function resolveLeftovers(engine: Engine): Promise<{ resolved: number; anomalous: number }> {
+async function resolveLeftovers(
+  engine: Engine,
+  onError: (paymentId: string, error: unknown) => void,
+): Promise<{ resolved: number; anomalous: number; errors: number }> {
   const { transitions } = await engine.ledger.readBreaker();
-  if (transitions.length === 0) return { resolved: 0, anomalous: 0 };
+  if (transitions.length === 0) return { resolved: 0, anomalous: 0, errors: 0 };
   const nowMs = await engine.ledger.serverTimeMs();
   let resolved = 0;
   let anomalous = 0;
+  let errors = 0;
   for (const transition of transitions) {
     const payment = await engine.ledger.findPayment(transition.paymentId);
     // Somebody is at it right now; it is left over only once their lease has passed.
     if (payment !== null && isLive(payment.status) && (payment.settleAtMs ?? 0) > nowMs) continue;
-    if (await resolveTransition(engine, transition, payment)) resolved += 1;
-    else anomalous += 1;
+    try {
+      if (await resolveTransition(engine, transition, payment)) resolved += 1;
+      else anomalous += 1;
+    } catch (error) {
+      // One that fails every time must not keep all payments from being visited.
+      if (error instanceof ServiceError && error.code === 'store_unavailable') throw error;
+      errors += 1;
+      onError(transition.paymentId, error);
+    }
   }
-  return { resolved, anomalous };
+  return { resolved, anomalous, errors };
 }
 
 /** While the circuit is not closed, a run with nothing to pay still asks whether the network is back. */

@@ -1,0 +1,574 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ServiceError } from '../../../../shared/domain/errors.ts';
+import { isSettled, type Payment } from '../../../../shared/domain/payment.ts';
+import type { Engine } from '../../../../shared/usecases/engine.ts';
+import { type PayOutRequest, payOut } from '../../../../shared/usecases/pay-out.ts';
+import { withBreaker } from '../../../../shared/usecases/payment-network-with-breaker.ts';
+import type { PaymentRules } from '../../../../shared/usecases/payment-rules.ts';
+import { settle } from '../../../../shared/usecases/settle.ts';
+import { Crash } from '../../../support/simulated-chain.ts';
+import { RECIPIENT, World } from '../../../support/test-engine.ts';
+
+/**
+ * Several processes on one store and one chain, stopped before every port call and let go on in any order. A
+ * process may freeze for an hour between two calls and wake with its old variables, die, or lose the
+ * acknowledgement of a write that was made, or that is made only much later.
+ */
+
+/** What a process does from its start; one thing after the other. */
+type Act =
+  | { readonly kind: 'pay'; readonly key: number; readonly respondAsync: boolean }
+  | { readonly kind: 'settle' };
+
+type Happening =
+  /** The process makes so many port calls while all others stand still. */
+  | { readonly kind: 'run'; readonly actor: number; readonly calls: number }
+  | { readonly kind: 'crash'; readonly actor: number }
+  /** The next write of the process is not acknowledged; it is made at once, or at some `land`, or at the end. */
+  | { readonly kind: 'lose_ack'; readonly actor: number; readonly landsLate: boolean }
+  | { readonly kind: 'land' }
+  | { readonly kind: 'pass'; readonly seconds: number }
+  | { readonly kind: 'chain'; readonly fault: 'isAway' | 'dropsBroadcasts' | 'reverts'; readonly on: boolean }
+  | { readonly kind: 'funds'; readonly micro: bigint };
+
+/** Short windows, so that amounts are freed and reserved again within one run. */
+const RULES: Partial<PaymentRules> = {
+  limits: {
+    USDT: { hourlyMicro: 100n, dailyMicro: 230n },
+    TRX: { hourlyMicro: 100n, dailyMicro: 230n },
+  },
+  windows: { hourMs: 120_000, dayMs: 600_000 },
+  circuit: { failureThreshold: 5, recoveryTimeoutMs: 20_000, halfOpenMaxCalls: 3, permitMs: 30_000 },
+  payByMs: 200_000,
+  leaseMs: 20_000,
+};
+const CALLS_MAX = 20_000;
+const READS: ReadonlySet<string> = new Set([
+  'serverTimeMs',
+  'readBreaker',
+  'findPayment',
+  'findPaymentByKey',
+  'findDue',
+]);
+
+const amountOf = (key: number) => 20n + 15n * BigInt(key);
+const requestOf = (key: number, respondAsync = false): PayOutRequest => ({
+  order: { asset: 'USDT', amountMicro: amountOf(key), recipient: RECIPIENT, reference: null },
+  caller: 'gateway',
+  idempotencyKey: `order-${key}`,
+  respondAsync,
+});
+
+/** One process: what waits for its turn, and what is to go wrong with it. */
+class Actor {
+  readonly waiting: (() => void)[] = [];
+  isDead = false;
+  lose: 'none' | 'made' | 'late' = 'none';
+
+  async turn(): Promise<void> {
+    if (!this.isDead) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    if (this.isDead) throw new Crash();
+  }
+}
+
+class Race {
+  readonly world = new World(RULES);
+  readonly late: (() => Promise<unknown>)[] = [];
+  readonly wrongs: string[] = [];
+  funds = 1_000_000n;
+  #calls = 0;
+
+  /** An engine that stops before each call of the ledger and the network until the actor is given a turn. */
+  engine(actor: Actor | null): Engine {
+    const { world } = this;
+    const engine = world.engine();
+    const gated = <T extends object>(port: T): T =>
+      new Proxy(port, {
+        get: (target, name) => {
+          const member: unknown = Reflect.get(target, name);
+          if (typeof member !== 'function') return member;
+          return async (...args: unknown[]) => {
+            this.#calls += 1;
+            if (this.#calls > CALLS_MAX) throw new RangeError('this never ends');
+            await actor?.turn();
+            const call = () => Promise.resolve(Reflect.apply(member, target, args));
+            if (actor === null || actor.lose === 'none' || READS.has(String(name)) || target === network) {
+              return await call();
+            }
+            if (actor.lose === 'made') await call();
+            else this.late.push(call);
+            actor.lose = 'none';
+            throw new ServiceError('outcome_unknown', 'lost');
+          };
+        },
+      });
+    const { network: chain } = world.chain;
+    const network: typeof chain = {
+      ...chain,
+      prepareTransfer: async (transfer) => {
+        const left = [...world.chain.paid.map(({ pending }) => pending), ...world.chain.pool];
+        const gone = left.reduce((sum, pending) => sum + pending.transfer.amountMicro, 0n);
+        if (gone + transfer.amountMicro > this.funds) throw new ServiceError('insufficient_funds', 'poor');
+        return chain.prepareTransfer(transfer);
+      },
+      broadcast: async (bytes, txId) => {
+        const holders = [...world.ledger.payments.values()].filter(({ attempts }) =>
+          attempts.some((attempt) => attempt.txId === txId),
+        );
+        if (holders.length !== 1) this.wrongs.push(`${txId} left without its row`);
+        return chain.broadcast(bytes, txId);
+      },
+    };
+    const ledger = gated(world.ledger);
+    return { ...engine, ledger, network: withBreaker(gated(network), ledger, engine.ids, world.rules) };
+  }
+
+  /** Starts the process; it stands before its first call. Its refusals are handed to `told`. */
+  async live(actor: Actor, acts: readonly Act[], told: (act: Act, error: unknown) => void): Promise<void> {
+    for (const act of acts) {
+      actor.isDead = false;
+      try {
+        if (act.kind === 'settle') await this.settle(this.engine(actor));
+        else await payOut(this.engine(actor), requestOf(act.key, act.respondAsync));
+      } catch (error) {
+        // Answers of the service, and the end of the process, belong to the game; anything else is a fault.
+        if (!(error instanceof ServiceError || error instanceof Crash)) this.wrongs.push(String(error));
+        told(act, error);
+      }
+    }
+  }
+
+  settle(engine: Engine) {
+    return settle(engine, { deadlineMs: Number.POSITIVE_INFINITY, paymentsMax: 200 }, (id, error) => {
+      if (!(error instanceof ServiceError || error instanceof Crash)) this.wrongs.push(`${id}: ${error}`);
+    });
+  }
+
+  async play(
+    scripts: readonly (readonly Act[])[],
+    happenings: readonly Happening[],
+    told: (act: Act, error: unknown) => void = () => {},
+  ): Promise<void> {
+    const { world } = this;
+    const actors = scripts.map(() => new Actor());
+    let living = scripts.length;
+    for (const [index, acts] of scripts.entries()) {
+      const actor = actors[index];
+      if (actor === undefined) continue;
+      void this.live(actor, acts, told).then(() => {
+        living -= 1;
+      });
+    }
+    const step = async (actor: Actor | undefined): Promise<boolean> => {
+      const go = actor?.waiting.shift();
+      if (go === undefined) return false;
+      go();
+      await idle();
+      return true;
+    };
+    await idle();
+    for (const happening of happenings) {
+      switch (happening.kind) {
+        case 'run':
+          for (let call = 0; call < happening.calls; call += 1) {
+            if (!(await step(actors[happening.actor % actors.length]))) break;
+          }
+          break;
+        case 'crash': {
+          const actor = actors[happening.actor % actors.length];
+          if (actor === undefined || actor.waiting.length === 0) break;
+          actor.isDead = true;
+          for (const go of actor.waiting.splice(0)) go();
+          await idle();
+          break;
+        }
+        case 'lose_ack': {
+          const actor = actors[happening.actor % actors.length];
+          if (actor !== undefined) actor.lose = happening.landsLate ? 'late' : 'made';
+          break;
+        }
+        case 'land':
+          for (const write of this.late.splice(0)) await write();
+          break;
+        case 'pass':
+          world.pass(happening.seconds);
+          break;
+        case 'chain':
+          world.chain[happening.fault] = happening.on;
+          break;
+        case 'funds':
+          this.funds = happening.micro;
+          break;
+      }
+    }
+    // Whoever still stands somewhere wakes last, with what it knew then.
+    while (living > 0) {
+      for (const actor of actors) await step(actor);
+    }
+    Object.assign(world.chain, { isAway: false, dropsBroadcasts: false, reverts: false });
+  }
+
+  /** Settles alone until nothing is left, and once more after all late writes have landed. */
+  async settleAlone(): Promise<void> {
+    await this.#settleToTheEnd();
+    for (const write of this.late.splice(0)) await write();
+    await this.#settleToTheEnd();
+  }
+
+  async #settleToTheEnd(): Promise<void> {
+    const { world } = this;
+    for (let round = 0; round < 100; round += 1) {
+      world.pass(10);
+      await this.settle(this.engine(null));
+      const payments = [...world.ledger.payments.values()];
+      const isOver = payments.every((payment) => isSettled(payment) && payment.settleAtMs === null);
+      if (isOver && world.ledger.breaker.transitions.length === 0) return;
+    }
+    throw new Error('a lone settler never came to an end');
+  }
+
+  payments(): Payment[] {
+    return [...this.world.ledger.payments.values()];
+  }
+
+  expectTruth(): void {
+    const { chain, ledger, rules } = this.world;
+    expect(this.wrongs).toEqual([]);
+    expect(ledger.breaker.transitions).toEqual([]);
+    expect(ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+    const paid = chain.paid.map(({ pending, block }) => ({ ...pending, atMs: block.timestampMs }));
+    for (const payment of this.payments()) {
+      const landed = paid.filter(({ txId }) => payment.attempts.some((attempt) => attempt.txId === txId));
+      expect(landed.length, `${payment.id}, ${payment.status}, is paid at most once`).toBeLessThanOrEqual(1);
+      expect(payment.status === 'confirmed', `${payment.id} is ${payment.status}`).toBe(landed.length === 1);
+    }
+    const keys = this.payments().map(({ idempotencyKey }) => idempotencyKey);
+    expect(new Set(keys).size).toBe(keys.length);
+    const known = new Set(this.payments().flatMap(({ attempts }) => attempts.map(({ txId }) => txId)));
+    expect(paid.filter(({ txId }) => !known.has(txId))).toEqual([]);
+    for (const [windowMs, limitMicro] of [
+      [rules.windows.hourMs, rules.limits.USDT.hourlyMicro],
+      [rules.windows.dayMs, rules.limits.USDT.dailyMicro],
+    ] as const) {
+      for (const last of paid) {
+        const within = paid.filter(({ atMs }) => atMs <= last.atMs && atMs > last.atMs - windowMs);
+        const sum = within.reduce((total, { transfer }) => total + transfer.amountMicro, 0n);
+        expect(sum <= limitMicro, `${sum} left within ${windowMs} ms`).toBe(true);
+      }
+    }
+  }
+}
+
+/** Until every process stands before its next call. */
+const idle = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+const key = fc.constantFrom(1, 1, 1, 2, 3);
+const actor = fc.nat({ max: 2 });
+const act = fc.oneof(
+  fc.record({ kind: fc.constant('pay' as const), key, respondAsync: fc.boolean() }),
+  fc.record({ kind: fc.constant('settle' as const) }),
+);
+const run = fc.record({ kind: fc.constant('run' as const), actor, calls: fc.integer({ min: 1, max: 40 }) });
+const pass = fc.record({
+  kind: fc.constant('pass' as const),
+  seconds: fc.oneof(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 13, max: 130 })),
+});
+const chain = fc.record({
+  kind: fc.constant('chain' as const),
+  fault: fc.constantFrom('isAway' as const, 'dropsBroadcasts' as const, 'reverts' as const),
+  on: fc.boolean(),
+});
+const funds = fc.record({
+  kind: fc.constant('funds' as const),
+  micro: fc.constantFrom(0n, 40n, 70n, 1_000_000n),
+});
+const crash = fc.record({ kind: fc.constant('crash' as const), actor });
+const loseAck = fc.record({ kind: fc.constant('lose_ack' as const), actor, landsLate: fc.boolean() });
+const land = fc.constant({ kind: 'land' as const });
+
+const happenings = fc.array(
+  fc.oneof(
+    { weight: 12, arbitrary: run },
+    { weight: 4, arbitrary: pass },
+    { weight: 1, arbitrary: chain },
+    { weight: 1, arbitrary: funds },
+    { weight: 1, arbitrary: crash },
+    { weight: 2, arbitrary: loseAck },
+    { weight: 1, arbitrary: land },
+  ),
+  { minLength: 8, maxLength: 50, size: 'max' },
+);
+const scripts = fc.array(fc.array(act, { minLength: 1, maxLength: 3, size: 'max' }), {
+  minLength: 2,
+  maxLength: 3,
+  size: 'max',
+});
+
+/** `RACES=100000` before a release; a failure prints the seed that repeats it. */
+const RUNS = Number(process.env.RACES ?? 500);
+
+describe('several processes at once', () => {
+  it('pay at most once and within the limits, however they interleave, freeze, die and lose answers', async () => {
+    await fc.assert(
+      fc.asyncProperty(scripts, happenings, async (acts, events) => {
+        const race = new Race();
+        await race.play(acts, events);
+        await race.settleAlone();
+        race.expectTruth();
+        // A caller who got no answer asks again: the same payment, or the first one for its key.
+        race.funds = 1_000_000n;
+        for (const key of [1, 2, 3]) {
+          await payOut(race.engine(null), requestOf(key)).catch((error: unknown) => {
+            if (!(error instanceof ServiceError)) throw error;
+          });
+        }
+        await race.settleAlone();
+        race.expectTruth();
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('never pay what a caller was told is refused', async () => {
+    const neverHappened = new Set(['payment_in_flight', 'outcome_unknown', 'chain_unavailable']);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.boolean(),
+        fc.array(fc.oneof({ weight: 6, arbitrary: run }, { weight: 3, arbitrary: pass }, chain, funds), {
+          minLength: 4,
+          maxLength: 30,
+          size: 'max',
+        }),
+        async (respondAsync, events) => {
+          const race = new Race();
+          const refused: string[] = [];
+          await race.play(
+            [
+              [{ kind: 'pay', key: 1, respondAsync }],
+              [{ kind: 'settle' }, { kind: 'settle' }],
+              [{ kind: 'settle' }],
+            ],
+            events,
+            (act, error) => {
+              if (act.kind === 'pay' && error instanceof ServiceError && !neverHappened.has(error.code)) {
+                refused.push(error.code);
+              }
+            },
+          );
+          race.funds = 1_000_000n;
+          await race.settleAlone();
+          race.expectTruth();
+          if (refused.length > 0) expect(race.world.chain.paid, refused.join()).toEqual([]);
+        },
+      ),
+      { numRuns: RUNS },
+    );
+  });
+});
+
+describe('a process that wakes late', () => {
+  it('does not end as refused what another one has signed meanwhile', async () => {
+    const race = new Race();
+    const { world } = race;
+    const engine = race.engine(null);
+    const slow: Engine = {
+      ...engine,
+      network: {
+        ...engine.network,
+        // While this process hears that funds are lacking, its lease runs out and a settler pays.
+        prepareTransfer: async () => {
+          world.pass(30);
+          await race.settle(race.engine(null));
+          throw new ServiceError('insufficient_funds', 'spent by the very payment');
+        },
+      },
+    };
+
+    const { payment } = await payOut(slow, requestOf(1));
+
+    expect(payment.status).toBe('broadcast');
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'confirmed', generation: 0 }]);
+    race.expectTruth();
+  });
+
+  it('does not refuse a new try of the key by what the last try met', async () => {
+    const race = new Race();
+    const { world } = race;
+    const engine = race.engine(null);
+    const poor: Engine['network'] = {
+      ...engine.network,
+      prepareTransfer: () => Promise.reject(new ServiceError('insufficient_funds', 'poor')),
+    };
+    const slow: Engine = {
+      ...engine,
+      network: {
+        ...engine.network,
+        prepareTransfer: async () => {
+          world.pass(30);
+          await race.settle({ ...race.engine(null), network: poor });
+          await payOut(race.engine(null), requestOf(1, true));
+          throw new ServiceError('insufficient_funds', 'poor');
+        },
+      },
+    };
+
+    await payOut(slow, requestOf(1));
+
+    expect(race.payments()).toMatchObject([{ status: 'accepted', generation: 1 }]);
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
+    race.expectTruth();
+  });
+
+  it('does not take its own sleep for a chain that has stalled', async () => {
+    const { world } = new Race();
+    const network = breakerAround(world, {
+      readSolidHead: async () => {
+        const head = world.chain.solidHead;
+        world.nowMs += 3_600_000;
+        return head;
+      },
+    });
+
+    await expect(network.readSolidHead()).resolves.toEqual(world.chain.solidHead);
+
+    expect(world.ledger.breaker.circuit.kind).toBe('closed');
+  });
+
+  it('does not open a circuit that has changed since its call was let through', async () => {
+    const { world } = new Race();
+    world.nowMs += 3_600_000;
+    const probing = { kind: 'half_open', generation: 2, successes: 1, permits: [] } as const;
+    const network = breakerAround(world, {
+      readSolidHead: async () => {
+        world.ledger.breaker = { ...world.ledger.breaker, circuit: probing };
+        return world.chain.solidHead;
+      },
+    });
+
+    await expect(network.readSolidHead()).rejects.toMatchObject({ code: 'chain_unavailable' });
+
+    expect(world.ledger.breaker.circuit).toEqual(probing);
+  });
+
+  it('opens the circuit where the chain has stalled for certain', async () => {
+    const { world } = new Race();
+    world.nowMs += 3_600_000;
+    const network = breakerAround(world, {});
+    await expect(network.readSolidHead()).rejects.toMatchObject({ code: 'chain_unavailable' });
+    expect(world.ledger.breaker.circuit).toMatchObject({ kind: 'open', generation: 1 });
+  });
+});
+
+describe('what a caller is told once the key is claimed', () => {
+  it('is never that nothing happened, where signing gave up and settling goes on', async () => {
+    const race = new Race();
+    const engine = race.engine(null);
+    const ledger = ledgerOf(engine, { storeSigned: async () => 'tx_id_taken' });
+
+    const asked = payOut({ ...engine, ledger }, requestOf(1));
+
+    await expect(asked).rejects.toMatchObject({ code: 'outcome_unknown' });
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
+  });
+
+  it('is never that nothing happened, where the store went away just after the key was opened again', async () => {
+    const race = new Race();
+    race.funds = 0n;
+    await expect(payOut(race.engine(null), requestOf(1))).rejects.toMatchObject({
+      code: 'insufficient_funds',
+    });
+    race.funds = 1_000_000n;
+    const engine = race.engine(null);
+    const ledger = ledgerOf(engine, {
+      findPayment: () => Promise.reject(new ServiceError('store_unavailable', 'away')),
+    });
+
+    const asked = payOut({ ...engine, ledger }, requestOf(1));
+
+    await expect(asked).rejects.toMatchObject({ code: 'outcome_unknown' });
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
+  });
+});
+
+describe('a settler', () => {
+  it('visits all other payments though one transition fails every time', async () => {
+    const race = new Race();
+    const { world } = race;
+    const actor = new Actor();
+    // Dies between pushing its reservation and noting it.
+    const dying = expect(payOut(race.engine(actor), requestOf(1))).rejects.toThrow(Crash);
+    for (let call = 0; world.ledger.breaker.transitions.length === 0 && call < 50; call += 1) {
+      await idle();
+      actor.waiting.shift()?.();
+    }
+    actor.isDead = true;
+    for (const go of actor.waiting.splice(0)) go();
+    await dying;
+    const healthy = await payOut(race.engine(null), requestOf(2));
+    world.pass(30);
+    const engine = race.engine(null);
+    const errors: string[] = [];
+
+    const report = await settle(
+      {
+        ...engine,
+        ledger: ledgerOf(engine, {
+          noteReservation: () => Promise.reject(new ServiceError('outcome_unknown', 'always')),
+        }),
+      },
+      { deadlineMs: Number.POSITIVE_INFINITY, paymentsMax: 10 },
+      (paymentId) => errors.push(paymentId),
+    );
+
+    expect(report.errors).toBe(1);
+    expect(errors).toHaveLength(1);
+    expect(world.ledger.payments.get(healthy.payment.id)?.status).toBe('confirmed');
+  });
+
+  it('leaves a payment whose bytes it cannot open to the evidence of the chain', async () => {
+    const race = new Race();
+    const { world } = race;
+    world.chain.dropsBroadcasts = true;
+    await payOut(race.engine(null), requestOf(1));
+    world.chain.dropsBroadcasts = false;
+    world.pass(20);
+    const engine = race.engine(null);
+    const errors: unknown[] = [];
+    const vault = {
+      ...engine.vault,
+      open: () => {
+        throw new Error('another key');
+      },
+    };
+
+    await settle(
+      { ...engine, vault },
+      { deadlineMs: Number.POSITIVE_INFINITY, paymentsMax: 10 },
+      (_, error) => errors.push(error),
+    );
+
+    expect(errors).toHaveLength(1);
+    expect(race.payments()).toMatchObject([{ status: 'broadcast' }]);
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
+    race.expectTruth();
+  });
+});
+
+/** The breaker around the simulated chain, some of whose answers are replaced. */
+function breakerAround(world: World, replaced: Partial<Engine['network']>): Engine['network'] {
+  const { ids, rules } = world.engine();
+  return withBreaker({ ...world.chain.network, ...replaced }, world.ledger, ids, rules);
+}
+
+/** The same ledger with some of its methods replaced. */
+function ledgerOf(engine: Engine, replaced: Partial<Engine['ledger']>): Engine['ledger'] {
+  return new Proxy(engine.ledger, {
+    get: (target, name) => Reflect.get(name in replaced ? replaced : target, name),
+  });
+}
