@@ -184,10 +184,13 @@ export class Chain {
     });
   }
 
-  /** Makes the next block of all that waits. It is on the disk before anyone sees it. */
-  produceBlock(): Promise<Block> {
+  /**
+   * Makes the next block of all that waits. It is on the disk before anyone sees it.
+   * @param ageMs how far its time lies back: a new chain begins with a few blocks of the past.
+   */
+  produceBlock(ageMs = 0): Promise<Block> {
     return this.#exclusively(async () => {
-      const timestampMs = this.#nextTimestampMs();
+      const timestampMs = this.#nextTimestampMs(ageMs);
       const overlay = new StateOverlay(this.#state);
       const executed = await this.#pack(overlay, timestampMs);
       const block = makeBlock(this.#head, timestampMs, this.#witness, executed);
@@ -367,9 +370,9 @@ export class Chain {
   }
 
   /** Blocks lie on whole intervals of the clock, as TRON's slots do, and always after their parent. */
-  #nextTimestampMs(): number {
+  #nextTimestampMs(ageMs = 0): number {
     const interval = this.options.intervalMs ?? 1;
-    const slot = Math.floor(this.options.nowMs() / interval) * interval;
+    const slot = Math.floor((this.options.nowMs() - ageMs) / interval) * interval;
     return Math.max(Math.round(slot), this.#head.timestampMs + Math.max(1, Math.round(interval)));
   }
 

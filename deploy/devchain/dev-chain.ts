@@ -101,6 +101,7 @@ export async function startDevChain(options: DevChainOptions): Promise<DevChain>
         throw error;
       },
     );
+    if (intervalMs !== null) await makeFirstBlocks(opened, intervalMs);
     chain = opened;
     started.unshift(opened);
     const producer = new Producer(opened, faults, nowMs);
@@ -140,6 +141,16 @@ export async function startDevChain(options: DevChainOptions): Promise<DevChain>
       clockOffset: clockOffsetMs / 1_000,
     };
   }
+}
+
+/**
+ * A genesis block shows neither number nor time, and clients stumble over a solid head like that: a new chain
+ * begins with as many blocks of the past as it takes for the solid head to be an ordinary block.
+ */
+async function makeFirstBlocks(chain: Chain, intervalMs: number): Promise<void> {
+  const count = chain.options.solidLag + 1;
+  for (let age = count; age > 0 && chain.head.number < count; age--)
+    await chain.produceBlock(age * intervalMs);
 }
 
 /** Makes a block at each whole interval of the clock, unless a fault stalls it. */

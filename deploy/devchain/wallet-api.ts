@@ -316,7 +316,8 @@ export class WalletApi {
         deployment: call.deployment,
         value: call.value,
         dataHex: call.dataHex,
-        energyLimit: feeLimit / ENERGY_FEE_SUN,
+        energyLimit:
+          feeLimit / ENERGY_FEE_SUN < CONSTANT_ENERGY_MAX ? feeLimit / ENERGY_FEE_SUN : CONSTANT_ENERGY_MAX,
       },
       txId,
     );
@@ -405,6 +406,9 @@ export class WalletApi {
     return readRequest(bodyText(request), shape, isVisible(request));
   }
 }
+
+/** A simulated run gets at most this much energy (java-tron `vm.maxEnergyLimitForConstant`). */
+const CONSTANT_ENERGY_MAX = 100_000_000n;
 
 type ContractRequest = {
   readonly visible: boolean;
