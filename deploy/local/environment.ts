@@ -45,6 +45,7 @@ const LOCAL_SETTINGS: Readonly<Record<string, string>> = {
 const PRIVATE_NETWORK_SETTINGS: Readonly<Record<string, string>> = {
   TRON_CONFIRMATIONS_REQUIRED: '1',
   TRON_TIMEOUT_SECONDS: '10',
+  PAYMENT_REVISIT_SECONDS: '1',
   CIRCUIT_BREAKER_RECOVERY_TIMEOUT: '10',
 };
 

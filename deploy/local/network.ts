@@ -1,8 +1,9 @@
 /** Asks another TRON node which network it serves, before anything is started on it. */
 import { readFileSync } from 'node:fs';
-import { request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
-import { SocksProxyAgent } from 'socks-proxy-agent';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { directDialer, torDialer } from '../../shared/adapters/tron/dialer.ts';
+import { readHead } from '../../shared/adapters/tron/node-answers.ts';
+import { type NodeClient, nodeClient } from '../../shared/adapters/tron/node-client.ts';
 import {
   NETWORK_FACTS as PUBLIC_NETWORKS,
   TRON_NETWORKS,
@@ -13,7 +14,9 @@ import type { NetworkFacts } from './environment.ts';
 import type { ChainOptions } from './options.ts';
 
 const REQUEST_TIMEOUT_MS = 30_000;
-const ANSWER_BYTES_MAX = 1_000_000;
+/** Half of the age at which payments would take the chain to be stalled. */
+const SOLID_AGE_MS_MAX = 150_000;
+const SOLID_POLL_MS = 100;
 
 /**
  * Reads block 0 of the node and the wallet's key.
@@ -64,38 +67,27 @@ function readWallet(keyFile: string): Account {
 }
 
 async function readGenesis(nodeUrl: string, torProxy: string | undefined): Promise<string> {
-  const answer: unknown = JSON.parse(await post(`${nodeUrl}/wallet/getblockbynum`, '{"num":0}', torProxy));
-  const id = (answer as { readonly blockID?: unknown } | null)?.blockID;
-  if (typeof id !== 'string' || !/^0{16}[0-9a-f]{48}$/.test(id)) throw new Error('it answered no block 0');
-  return id;
+  const { blockId } = readHead(await nodeAt(nodeUrl, torProxy).post('/wallet/getblockbynum', { num: 0 }));
+  return blockId;
 }
 
-/** Not `fetch`: it takes no SOCKS proxy, and nothing may go to a node around Tor. */
-function post(url: string, body: string, torProxy: string | undefined): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const request = (url.startsWith('https:') ? requestHttps : requestHttp)(
-      url,
-      {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-        ...(torProxy === undefined ? {} : { agent: new SocksProxyAgent(torProxy) }),
-      },
-      (response) => {
-        let text = '';
-        response.setEncoding('utf8');
-        response.on('data', (chunk: string) => {
-          text += chunk;
-          if (text.length > ANSWER_BYTES_MAX) response.destroy(new Error('its answer is too long'));
-        });
-        response.on('error', reject);
-        response.on('end', () => {
-          if (response.statusCode === 200) resolve(text);
-          else reject(new Error(`it answered status ${response.statusCode}`));
-        });
-      },
-    );
-    request.on('error', reject);
-    request.end(body);
-  });
+/**
+ * Waits until the solid head of a chain that was just started is of now. After a pause it is as old as the pause,
+ * and payments would rightly take the chain to be stalled.
+ */
+export async function untilSolidNow(nodeUrl: string, signal: AbortSignal): Promise<void> {
+  const node = nodeAt(nodeUrl, undefined);
+  for (;;) {
+    const { timestampMs } = readHead(await node.post('/walletsolidity/getnowblock', {}));
+    if (Date.now() - timestampMs < SOLID_AGE_MS_MAX) return;
+    await sleep(SOLID_POLL_MS, undefined, { signal });
+  }
+}
+
+/** The same client that the functions use: nothing goes to a node around Tor. */
+function nodeAt(url: string, torProxy: string | undefined): NodeClient {
+  const proxy = torProxy === undefined ? undefined : new URL(torProxy);
+  const dialer =
+    proxy === undefined ? directDialer() : torDialer({ host: proxy.hostname, port: Number(proxy.port) });
+  return nodeClient({ url, dialer, purpose: 'local-stack', timeoutMs: REQUEST_TIMEOUT_MS });
 }

@@ -11,11 +11,12 @@ import { ensureRie, type Rie } from '../../build/rie.ts';
 import { buildFunctions } from '../../esbuild.config.ts';
 import type { StackAccess } from '../cli/running-stack.ts';
 import { devAccounts } from '../devchain/accounts.ts';
+import { forgetRun } from '../sidecar/run-mark.ts';
 import { accountOf } from './accounts.ts';
 import type { Console } from './console.ts';
 import { AUTH_AUDIENCE, composeEnvironment, FUNCTION_NAMES, type NetworkFacts } from './environment.ts';
 import { Guard } from './guard.ts';
-import { inspectNode } from './network.ts';
+import { inspectNode, untilSolidNow } from './network.ts';
 import type { ChainOptions } from './options.ts';
 import { PartLog } from './part-log.ts';
 import {
@@ -44,6 +45,9 @@ import { Supervisor, type SupervisorEvent } from './supervisor.ts';
 const PAY_INSTANCES = 2;
 /** What a killed start left behind has had its chance to end in good order: its guard gave it one. */
 const LEFTOVER_GRACE_MS = 2_000;
+/** How long a chain may take from its start to a solid head of now, whichever is longer. */
+const CHAIN_PATIENCE_MS = 60_000;
+const CHAIN_PATIENCE_BLOCKS = 60;
 
 export type StackOptions = {
   readonly stateDir: string;
@@ -148,6 +152,8 @@ export class LocalStack {
       () => instances.map(({ part }) => part).join(' '),
     );
     const url = `http://${LOOPBACK}:${port}`;
+    // Every instance of an earlier start has ended: none can still be running what its sidecar invoked.
+    forgetRun(this.#paths.sidecar);
     await this.#console.step(
       'sidecar',
       () =>
@@ -259,8 +265,14 @@ export class LocalStack {
   async #startChain(env: BaseEnvironment, chain: DevelopmentChain): Promise<Network> {
     const { ready } = await this.#console.step(
       'chain',
-      () =>
-        this.supervisor.start(chainPart(this.#openLog('chain'), { chain, dataDir: this.#paths.chain, env })),
+      async () => {
+        const part = await this.supervisor.start(
+          chainPart(this.#openLog('chain'), { chain, dataDir: this.#paths.chain, env }),
+        );
+        const patience = Math.max(CHAIN_PATIENCE_MS, CHAIN_PATIENCE_BLOCKS * chain.intervalSeconds * 1_000);
+        await untilSolidNow(part.ready.url, AbortSignal.timeout(patience));
+        return part;
+      },
       (part) => `development chain on ${part.ready.url}, faults on ${part.ready.faultsUrl}`,
     );
     // Well known, like all accounts of a development chain; production refuses its address.
