@@ -284,8 +284,11 @@ async function recipientExists(node: NodeClient, recipient: TronAddress): Promis
   return readAccountBalance(account, recipient) !== null;
 }
 
-/** How java-tron words a revert, in hexadecimal. */
-const REVERTED = Buffer.from('REVERT opcode executed').toString('hex');
+/** How java-tron words a revert: plain where it was asked in visible form, else in hexadecimal. Either is taken. */
+const REVERTED: ReadonlySet<unknown> = new Set([
+  'REVERT opcode executed',
+  Buffer.from('REVERT opcode executed').toString('hex'),
+]);
 
 async function settled<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> {
   const [result] = await Promise.allSettled([promise]);
@@ -318,7 +321,7 @@ async function callConstant(
     throw away(`${node.host} cannot call the token contract (${String(result.code)})`);
   // A call that ran and reverted says so in `message`, with result true.
   if (result.message === undefined) return { answer, reverted: false };
-  if (result.message === REVERTED) return { answer, reverted: true };
+  if (REVERTED.has(result.message)) return { answer, reverted: true };
   // Whatever else ended it (the time a node grants a call, say) is no verdict of the contract.
   throw away(`${node.host} did not finish a call of the token contract`);
 }

@@ -513,9 +513,15 @@ describe('preparing a token transfer', () => {
     }
   });
 
-  it('refuses what the simulation says would revert', async () => {
-    setContract({ 'transfer(address,uint256)': recordedAnswer('fn-triggerconstant-revert') });
-    await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({ code: 'simulation_failed' });
+  it('refuses what the simulation says would revert, in hexadecimal or in plain text', async () => {
+    const recorded = recordedAnswer('fn-triggerconstant-revert');
+    const plain = { ...recorded, result: { result: true, message: 'REVERT opcode executed' } };
+    for (const simulation of [recorded, plain]) {
+      setContract({ 'transfer(address,uint256)': simulation });
+      await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({ code: 'simulation_failed' });
+    }
+    setContract({ 'isBlackListed(address)': plain });
+    await network(1).prepareTransfer(transfer);
   });
 
   it.each<[string, unknown]>([
