@@ -61,7 +61,7 @@ describe('another node', () => {
 
   it.each([
     ['{}', 200, 'a senseless answer'],
-    ['{"Error":"class java.lang.X"}', 200, 'class java.lang.X'],
+    ['{"Error":"class java.lang.X"}', 200, 'answered with an error'],
     ['<html>', 200, 'not JSON'],
     ['{}', 503, 'status 503'],
   ])('that answers %s with status %d is refused with a reason', async (answer, status, reason) => {
@@ -74,7 +74,7 @@ describe('another node', () => {
     server.on('request', () => {
       asked += 1;
     });
-    await expect(inspect(url, false, 'socks5h://127.0.0.1:1')).rejects.toThrow('proxy');
+    await expect(inspect(url, false, 'socks5h://127.0.0.1:1')).rejects.toThrow('EPROXY');
     expect(asked).toBe(0);
   });
 
