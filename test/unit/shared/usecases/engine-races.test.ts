@@ -40,7 +40,9 @@ const RULES: Partial<PaymentRules> = {
   },
   windows: { hourMs: 120_000, dayMs: 600_000 },
   circuit: { failureThreshold: 5, recoveryTimeoutMs: 20_000, halfOpenMaxCalls: 3, permitMs: 30_000 },
-  payByMs: 200_000,
+  // Two attempts at most, and a frozen process easily sleeps past it all.
+  expirationMs: 40_000,
+  payByMs: 90_000,
   leaseMs: 20_000,
 };
 const CALLS_MAX = 20_000;
@@ -62,13 +64,40 @@ const requestOf = (key: number, respondAsync = false): PayOutRequest => ({
 
 /** One process: what waits for its turn, and what is to go wrong with it. */
 class Actor {
-  readonly waiting: (() => void)[] = [];
+  readonly waiting: { readonly name: string; readonly go: () => void }[] = [];
   isDead = false;
   lose: 'none' | 'made' | 'late' = 'none';
 
-  async turn(): Promise<void> {
-    if (!this.isDead) await new Promise<void>((resolve) => this.waiting.push(resolve));
+  async turn(name: string): Promise<void> {
+    if (!this.isDead) await new Promise<void>((go) => this.waiting.push({ name, go }));
     if (this.isDead) throw new Crash();
+  }
+
+  /** Makes one call; false where the process has none to make. */
+  async step(): Promise<boolean> {
+    const next = this.waiting.shift();
+    next?.go();
+    await idle();
+    return next !== undefined;
+  }
+
+  /** Goes on until it stands before a call of this name. */
+  async stopBefore(name: string): Promise<void> {
+    await idle();
+    for (let call = 0; call < 200; call += 1) {
+      if (this.waiting.some((next) => next.name === name)) return;
+      await this.step();
+    }
+    throw new Error(`it never came to ${name}`);
+  }
+
+  async die(): Promise<void> {
+    this.isDead = true;
+    while (await this.step());
+  }
+
+  async finish(): Promise<void> {
+    while (await this.step());
   }
 }
 
@@ -91,7 +120,7 @@ class Race {
           return async (...args: unknown[]) => {
             this.#calls += 1;
             if (this.#calls > CALLS_MAX) throw new RangeError('this never ends');
-            await actor?.turn();
+            await actor?.turn(String(name));
             const call = () => Promise.resolve(Reflect.apply(member, target, args));
             if (actor === null || actor.lose === 'none' || READS.has(String(name)) || target === network) {
               return await call();
@@ -160,27 +189,18 @@ class Race {
         living -= 1;
       });
     }
-    const step = async (actor: Actor | undefined): Promise<boolean> => {
-      const go = actor?.waiting.shift();
-      if (go === undefined) return false;
-      go();
-      await idle();
-      return true;
-    };
     await idle();
     for (const happening of happenings) {
       switch (happening.kind) {
         case 'run':
           for (let call = 0; call < happening.calls; call += 1) {
-            if (!(await step(actors[happening.actor % actors.length]))) break;
+            if (!(await actors[happening.actor % actors.length]?.step())) break;
           }
           break;
         case 'crash': {
           const actor = actors[happening.actor % actors.length];
-          if (actor === undefined || actor.waiting.length === 0) break;
-          actor.isDead = true;
-          for (const go of actor.waiting.splice(0)) go();
-          await idle();
+          // Standing before no call, it has nothing under way that could be lost.
+          if (actor !== undefined && actor.waiting.length > 0) await actor.die();
           break;
         }
         case 'lose_ack': {
@@ -204,7 +224,7 @@ class Race {
     }
     // Whoever still stands somewhere wakes last, with what it knew then.
     while (living > 0) {
-      for (const actor of actors) await step(actor);
+      for (const actor of actors) await actor.step();
     }
     Object.assign(world.chain, { isAway: false, dropsBroadcasts: false, reverts: false });
   }
@@ -422,6 +442,108 @@ describe('a process that wakes late', () => {
     race.expectTruth();
   });
 
+  it('does not sign anew what another settler has signed anew already', async () => {
+    const race = new Race();
+    const { world } = race;
+    world.chain.dropsBroadcasts = true;
+    await payOut(race.engine(null), requestOf(1));
+    world.pass(50);
+    const slow = new Actor();
+    const visit = race.settle(race.engine(slow));
+    // It has proven that the first attempt never landed, and sleeps.
+    await slow.stopBefore('reaccept');
+    world.chain.dropsBroadcasts = false;
+    await race.settle(race.engine(null));
+    world.pass(5);
+    await race.settle(race.engine(null));
+    expect(race.payments()).toMatchObject([{ status: 'broadcast', attemptNumber: 2 }]);
+
+    await slow.finish();
+    await visit;
+
+    expect(race.payments()).toMatchObject([{ status: 'broadcast', attemptNumber: 2 }]);
+    await race.settleAlone();
+    race.expectTruth();
+  });
+
+  it('does not expire the second attempt by the proof about the first', async () => {
+    const race = new Race();
+    const { world } = race;
+    world.chain.dropsBroadcasts = true;
+    await payOut(race.engine(null), requestOf(1));
+    world.pass(50);
+    const slow = new Actor();
+    const visit = race.settle(race.engine(slow));
+    await slow.stopBefore('rescheduleVisit');
+    await slow.step();
+    world.pass(4);
+    const signing = new Actor();
+    const second = race.settle(race.engine(signing));
+    await signing.stopBefore('prepareTransfer');
+    // The last moment to pay passes while one of them is about to sign; the other one finds it passed.
+    world.pass(40);
+    await slow.stopBefore('closePayment');
+    world.chain.dropsBroadcasts = false;
+    await signing.finish();
+    await second;
+    expect(race.payments()).toMatchObject([{ status: 'broadcast', attemptNumber: 2 }]);
+
+    await slow.finish();
+    await visit;
+
+    expect(race.payments()).toMatchObject([{ status: 'broadcast', attemptNumber: 2 }]);
+    await race.settleAlone();
+    race.expectTruth();
+  });
+
+  it('does not note a reservation that was taken out when the payment expired', async () => {
+    const race = new Race();
+    const { world } = race;
+    const slow = new Actor();
+    const asked = payOut(race.engine(slow), requestOf(1, true));
+    await slow.stopBefore('pushTransition');
+    world.pass(100);
+    const settler = new Actor();
+    const visit = race.settle(race.engine(settler));
+    await settler.stopBefore('closePayment');
+    await slow.stopBefore('noteReservation');
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(amountOf(1));
+    await settler.finish();
+    await visit;
+    expect(race.payments()).toMatchObject([{ status: 'expired', reservationId: null }]);
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+
+    await slow.finish();
+    await asked;
+
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'expired', reservationId: null }]);
+    race.expectTruth();
+  });
+
+  it('leaves a reservation counted that another process has signed for', async () => {
+    const race = new Race();
+    const { world } = race;
+    const slow = new Actor();
+    const asked = payOut(race.engine(slow), requestOf(1, true));
+    await slow.stopBefore('noteReservation');
+    world.pass(30);
+    const other = new Actor();
+    const visit = race.settle(race.engine(other));
+    // The other one has stored the signed bytes with the note, and has yet to drop the entry.
+    await other.stopBefore('dropTransition');
+
+    await slow.finish();
+    await asked;
+
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(amountOf(1));
+    await other.finish();
+    await visit;
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
+    race.expectTruth();
+  });
+
   it('does not take its own sleep for a chain that has stalled', async () => {
     const { world } = new Race();
     const network = breakerAround(world, {
@@ -502,12 +624,8 @@ describe('a settler', () => {
     const actor = new Actor();
     // Dies between pushing its reservation and noting it.
     const dying = expect(payOut(race.engine(actor), requestOf(1))).rejects.toThrow(Crash);
-    for (let call = 0; world.ledger.breaker.transitions.length === 0 && call < 50; call += 1) {
-      await idle();
-      actor.waiting.shift()?.();
-    }
-    actor.isDead = true;
-    for (const go of actor.waiting.splice(0)) go();
+    await actor.stopBefore('prepareTransfer');
+    await actor.die();
     await dying;
     const healthy = await payOut(race.engine(null), requestOf(2));
     world.pass(30);
