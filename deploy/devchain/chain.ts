@@ -2,7 +2,7 @@ import { witnessAccount } from './accounts.ts';
 import { type Block, type Executed, makeBlock, restoreBlock, storeBlock, type Witness } from './block.ts';
 import { type BlockRecord, BlockStore } from './block-store.ts';
 import { type EvmOutcome, runEvm } from './evm.ts';
-import { type BlockContext, executeTransaction } from './execution.ts';
+import { type BlockContext, executeTransaction, type Receipt } from './execution.ts';
 import { applyGenesis, chainIdOf, genesisBlock } from './genesis.ts';
 import { EXPIRATION_AHEAD_MAX_MS, RESULT_BYTES, TAPOS_WINDOW, TRANSACTION_BYTES_MAX } from './parameters.ts';
 import { Refusal } from './refusal.ts';
@@ -253,7 +253,7 @@ export class Chain {
     }
     const overlay = new StateOverlay(this.#pending);
     const context = this.#context(this.#head, this.#head.number + 1, this.#nextTimestampMs());
-    const receipt = await executeTransaction(new WritableWorld(overlay), transaction, context);
+    const receipt = await executeOrRefuse(new WritableWorld(overlay), transaction, context);
     this.#pending.merge(overlay.changes());
     this.#pool.set(transaction.txId, { transaction, receipt, sinceMs: this.options.nowMs() });
   }
@@ -285,7 +285,7 @@ export class Chain {
       if (bytes + transaction.sizeBytes > BLOCK_BYTES_MAX) break;
       overlay.checkpoint();
       try {
-        const receipt = await executeTransaction(new WritableWorld(overlay), transaction, context);
+        const receipt = await executeOrRefuse(new WritableWorld(overlay), transaction, context);
         overlay.commit();
         bytes += transaction.sizeBytes;
         executed.push({ transaction, receipt });
@@ -390,6 +390,16 @@ export class Chain {
     const result = this.#turn.then(work);
     this.#turn = result.catch(() => undefined);
     return result;
+  }
+}
+
+/** A transaction on which the machine itself fails is refused: it must not stop the chain. */
+async function executeOrRefuse(...args: Parameters<typeof executeTransaction>): Promise<Receipt> {
+  try {
+    return await executeTransaction(...args);
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    throw new Refusal('OTHER_ERROR', `Error: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 

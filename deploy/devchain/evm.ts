@@ -71,7 +71,6 @@ export type EvmRun = {
   /** Call data, or creation code, in hex. */
   readonly dataHex: string;
   readonly energyLimit: bigint;
-  readonly isStatic?: boolean;
 };
 
 /** Runs code on a world. The caller holds the checkpoint that undoes a failed run. */
@@ -87,17 +86,21 @@ export async function runEvm(
     return outcome;
   }
   world.overlay.revert();
-  if (outcome.result !== 'OUT_OF_ENERGY') return outcome;
-  // java-tron names the operation that could not be paid. Following every step is dear, so the run is repeated
+  if (outcome.result !== 'OUT_OF_ENERGY' && outcome.result !== 'ILLEGAL_OPERATION') return outcome;
+  // java-tron names the operation that could not be paid, or that there is none. Following every step is dear, so the run is repeated
   // (it is deterministic) only when there is something to tell.
   world.overlay.checkpoint();
   const follower: Follower = { last: undefined };
   await execute(world, environment, run, follower);
   world.overlay.revert();
-  return { ...outcome, message: outOfEnergyMessage(run.energyLimit, follower.last) };
+  const message =
+    outcome.result === 'OUT_OF_ENERGY'
+      ? outOfEnergyMessage(run.energyLimit, follower.last)
+      : `Invalid operation code: opCode[${(follower.last?.code ?? 0xfe).toString(16).padStart(2, '0')}];`;
+  return { ...outcome, message };
 }
 
-type Follower = { last: { name: string; cost: bigint; left: bigint } | undefined };
+type Follower = { last: { code: number; name: string; cost: bigint; left: bigint } | undefined };
 
 async function execute(
   world: WritableWorld,
@@ -124,6 +127,7 @@ async function execute(
   if (follower !== undefined) {
     evm.events.on('step', (step: InterpreterStep, next?: () => void) => {
       follower.last = {
+        code: step.opcode.code,
         name: step.opcode.name,
         cost: step.opcode.dynamicFee ?? BigInt(step.opcode.fee),
         left: step.gasLeft,
@@ -132,24 +136,25 @@ async function execute(
     });
   }
   const caller = evmAddress(run.caller);
-  const { execResult } = await evm.runCall({
-    caller,
-    origin: caller,
-    data: fromHex(run.dataHex),
-    value: run.value,
-    gasLimit: run.energyLimit,
-    isStatic: run.isStatic ?? false,
-    skipNonceIncrement: true,
-    block: evm.block,
-    ...(run.deployment ? {} : { to: evmAddress(run.to) }),
-  });
+  const { execResult } = await evm
+    .runCall({
+      caller,
+      origin: caller,
+      data: fromHex(run.dataHex),
+      value: run.value,
+      gasLimit: run.energyLimit,
+      skipNonceIncrement: true,
+      block: evm.block,
+      ...(run.deployment ? {} : { to: evmAddress(run.to) }),
+    })
+    .catch(failedBeforeCode);
   for (const address of execResult.selfdestruct?.keys() ?? []) {
     world.deleteAccount(addressFromEvm(address.slice(2)));
     world.putCode(addressFromEvm(address.slice(2)), '');
   }
   const failure = execResult.exceptionError;
   return {
-    result: failure === undefined ? 'SUCCESS' : resultOf(failure.error),
+    result: evm.outOfTime ? 'OUT_OF_TIME' : failure === undefined ? 'SUCCESS' : resultOf(failure.error),
     // Anything but REVERT takes all energy that was given.
     energyUsed:
       failure === undefined || failure.error === EVMError.errorMessages.REVERT
@@ -164,8 +169,20 @@ async function execute(
       topics: topics.map(toHex),
       data: toHex(data),
     })),
-    message: failure === undefined ? '' : messageOf(failure.error, evm.invalidOpcode),
+    message: evm.outOfTime
+      ? "CPU timeout for 'JUMPDEST' operation executing"
+      : failure === undefined
+        ? ''
+        : messageOf(failure.error),
     internalCalls: internal.map((call) => ({ ...call, rejected: call.rejected || failure !== undefined })),
+  };
+}
+
+/** The EVM throws, instead of answering, when the value that goes with a call is more than the caller has. */
+function failedBeforeCode(error: unknown): EVMResult {
+  if (!(error instanceof EVMError)) throw error;
+  return {
+    execResult: { exceptionError: error, executionGasUsed: 0n, returnValue: new Uint8Array(0) },
   };
 }
 
@@ -218,10 +235,13 @@ const CURVE = new NobleBN254();
 class TronEvm extends EVM {
   readonly block;
   declare readonly events: NonNullable<EVM['events']>;
-  invalidOpcode = 0xfe;
+  /** True once the code ran longer than a node allows. */
+  outOfTime = false;
   readonly #run: EvmRun;
   readonly #txId: string;
   #created = 0;
+  #jumps = 0;
+  readonly #deadlineMs = performance.now() + RUN_MS_MAX;
 
   constructor(world: WritableWorld, environment: EvmEnvironment, run: EvmRun) {
     super({
@@ -231,7 +251,7 @@ class TronEvm extends EVM {
       blockchain: new EVMMockBlockchain(),
       stateManager: new WorldStateManager(world, environment.headTimeMs),
       allowUnlimitedContractSize: true,
-      customOpcodes: tronOpcodes(world, environment),
+      customOpcodes: [...tronOpcodes(world, environment), timedJumpDestination(() => this.#checkTime())],
     });
     this.#run = run;
     this.#txId = environment.txId;
@@ -249,6 +269,12 @@ class TronEvm extends EVM {
     };
   }
 
+  #checkTime(): void {
+    this.#jumps += 1;
+    if (this.#jumps % JUMPS_PER_LOOK === 0) this.outOfTime ||= performance.now() > this.#deadlineMs;
+    if (this.outOfTime) throw new EVMError(EVMError.errorMessages.OUT_OF_GAS);
+  }
+
   /** TRON's own rules for the address of a new contract. */
   protected override async _generateAddress(message: Message): Promise<Address> {
     if (message.depth === 0) return evmAddress(this.#run.to);
@@ -263,6 +289,17 @@ class TronEvm extends EVM {
 type CustomOpcodes = NonNullable<EVMOpts['customOpcodes']>;
 
 type RunState = Parameters<Extract<CustomOpcodes[number], { logicFunction: unknown }>['logicFunction']>[0];
+
+/**
+ * A node gives one transaction 80 ms of its processor. This machine is slower, and gives more; but a loop that
+ * nothing but its energy ends must not hold up the chain. Every loop passes a jump destination.
+ */
+const RUN_MS_MAX = 500;
+const JUMPS_PER_LOOK = 1_024;
+
+function timedJumpDestination(check: () => void): CustomOpcodes[number] {
+  return { opcode: 0x5b, opcodeName: 'JUMPDEST', baseFee: 1, logicFunction: check };
+}
 
 /** Opcodes that Petersburg lacks. */
 function tronOpcodes(world: WritableWorld, environment: EvmEnvironment): CustomOpcodes {
@@ -473,12 +510,10 @@ function resultOf(error: string): ContractResult {
   }
 }
 
-function messageOf(error: string, opcode: number): string {
+function messageOf(error: string): string {
   switch (resultOf(error)) {
     case 'REVERT':
       return 'REVERT opcode executed';
-    case 'ILLEGAL_OPERATION':
-      return `Invalid operation code: opCode[${opcode.toString(16)}];`;
     case 'TRANSFER_FAILED':
       return 'transfer trx failed: Validate InternalTransfer error, balance is not sufficient.';
     default:
@@ -487,7 +522,7 @@ function messageOf(error: string, opcode: number): string {
 }
 
 function outOfEnergyMessage(limit: bigint, last: Follower['last']): string {
-  const { name, cost, left } = last ?? { name: 'STOP', cost: 0n, left: 0n };
+  const { name, cost, left } = last ?? { name: 'STOP', cost: 0n, left: limit };
   return (
     `Not enough energy for '${name}' operation executing: ` +
     `curInvokeEnergyLimit[${limit}], curOpEnergy[${cost}], usedEnergy[${limit - left}]`
