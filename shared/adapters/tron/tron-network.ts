@@ -284,12 +284,6 @@ async function recipientExists(node: NodeClient, recipient: TronAddress): Promis
   return readAccountBalance(account, recipient) !== null;
 }
 
-/** How java-tron words a revert: plain where it was asked in visible form, else in hexadecimal. Either is taken. */
-const REVERTED: ReadonlySet<unknown> = new Set([
-  'REVERT opcode executed',
-  Buffer.from('REVERT opcode executed').toString('hex'),
-]);
-
 async function settled<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> {
   const [result] = await Promise.allSettled([promise]);
   return result;
@@ -316,14 +310,25 @@ async function callConstant(
     visible: true,
   });
   const result = object(answer.result, 'result');
-  // A call that the node could not run at all: no such contract, or a fault of the node.
-  if (result.result !== true)
-    throw away(`${node.host} cannot call the token contract (${String(result.code)})`);
-  // A call that ran and reverted says so in `message`, with result true.
-  if (result.message === undefined) return { answer, reverted: false };
-  if (REVERTED.has(result.message)) return { answer, reverted: true };
-  // Whatever else ended it (the time a node grants a call, say) is no verdict of the contract.
-  throw away(`${node.host} did not finish a call of the token contract`);
+  if (result.result === true && result.message === undefined) return { answer, reverted: false };
+  if (isContractsVerdict(result.message)) return { answer, reverted: true };
+  // A call that the node could not run, or did not finish: no such contract, or a fault of the node.
+  throw away(`${node.host} cannot call the token contract`);
+}
+
+/**
+ * Whether the contract's own code ended the call. A revert has a wording (with `result` true); what ends in an
+ * illegal instruction or without energy is named by its exception (with `result` absent). Running out of the
+ * time or the stack that a node grants says nothing of the contract.
+ */
+function isContractsVerdict(message: unknown): boolean {
+  if (typeof message !== 'string') return false;
+  // Plain where it was asked in visible form, else in hexadecimal; either is taken.
+  const words = /^(?:[0-9a-f]{2})+$/.test(message) ? Buffer.from(message, 'hex').toString('utf8') : message;
+  return (
+    words === 'REVERT opcode executed' ||
+    /^class [\w.]+\.Program\$(?!OutOfTime|JVMStack)\w+Exception : /.test(words)
+  );
 }
 
 function readWord(call: ConstantCall): bigint {

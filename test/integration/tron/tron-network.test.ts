@@ -539,6 +539,23 @@ describe('preparing a token transfer', () => {
     await network(1).prepareTransfer(transfer);
   });
 
+  it('tells a contract that ends in an exception from a node that runs out of time', async () => {
+    const raised = (name: string, encode = (text: string) => text) => ({
+      result: {
+        code: 'OTHER_ERROR',
+        message: encode(`class org.tron.core.vm.program.Program$${name} : why`),
+      },
+    });
+    const hex = (text: string) => Buffer.from(text).toString('hex');
+    for (const verdict of [raised('IllegalOperationException'), raised('OutOfEnergyException', hex)]) {
+      setContract({ 'transfer(address,uint256)': verdict });
+      await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({ code: 'simulation_failed' });
+    }
+    setContract({ 'transfer(address,uint256)': raised('OutOfTimeException') });
+    await expect(network(1).prepareTransfer(transfer)).rejects.toEqual(unavailable);
+    await network().prepareTransfer(transfer);
+  });
+
   it('takes a contract that is not there for no verdict on the payment', async () => {
     set('/wallet/triggerconstantcontract', recordedAnswer('fn-triggersmart-nocontract'));
     await expect(network(1).prepareTransfer(transfer)).rejects.toEqual(unavailable);
