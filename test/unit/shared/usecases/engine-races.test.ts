@@ -81,6 +81,12 @@ class Actor {
     return next !== undefined;
   }
 
+  /** Makes so many calls; false where it ended before. */
+  async make(calls: number): Promise<boolean> {
+    for (let call = 0; call < calls; call += 1) await this.step();
+    return this.waiting.length > 0;
+  }
+
   /** Goes on until it stands before a call of this name. */
   async stopBefore(name: string): Promise<void> {
     await idle();
@@ -387,6 +393,95 @@ describe('several processes at once', () => {
   });
 });
 
+describe('two processes at one payment', () => {
+  const settling: Act = { kind: 'settle' };
+  const paying: Act = { kind: 'pay', key: 1, respondAsync: false };
+
+  /** Where a payment may stand when two processes come to it. */
+  const situations: readonly (readonly [string, (race: Race) => Promise<void>, Act, Act])[] = [
+    ['two requests with one key', async () => {}, paying, paying],
+    [
+      'two settlers at an abandoned reservation',
+      async (race) => {
+        await abandon(race, 'pushTransition');
+        race.world.pass(30);
+      },
+      settling,
+      settling,
+    ],
+    [
+      'a settler and a new try of a refused key, with a transition left over',
+      async (race) => {
+        race.funds = 0n;
+        await abandon(race, 'noteClose');
+        race.funds = 1_000_000n;
+        race.world.pass(5);
+      },
+      settling,
+      paying,
+    ],
+    [
+      'two settlers at an expired attempt',
+      async (race) => {
+        race.world.chain.dropsBroadcasts = true;
+        await payOut(race.engine(null), requestOf(1));
+        race.world.pass(50);
+        race.world.chain.dropsBroadcasts = false;
+      },
+      settling,
+      settling,
+    ],
+    [
+      'two settlers at a paid one',
+      async (race) => {
+        await payOut(race.engine(null), requestOf(1));
+        race.world.pass(10);
+      },
+      settling,
+      settling,
+    ],
+  ];
+
+  it.each(situations)(
+    '%s: one stops at any call, the other one at any call',
+    async (_, prepare, one, other) => {
+      for (let first = 0, isOver = false; !isOver; first += 1) {
+        for (let second = 1, isDone = false; !isDone; second += 2) {
+          const race = new Race();
+          await prepare(race);
+          const [a, b] = [new Actor(), new Actor()];
+          const lives = [race.live(a, [one], () => {}), race.live(b, [other], () => {})];
+          await idle();
+          isOver = !(await a.make(first));
+          // Longer than a visit is reserved, so that the other one takes the payment too.
+          race.world.pass(4);
+          isDone = !(await b.make(second));
+          await a.finish();
+          await b.finish();
+          await Promise.all(lives);
+          await race.settleAlone();
+          race.expectTruth();
+          await payOut(race.engine(null), requestOf(1));
+          await race.settleAlone();
+          race.expectTruth();
+          expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
+        }
+        expect(first).toBeLessThan(200);
+      }
+    },
+  );
+});
+
+/** Pays in a process that dies right after its call of this name. */
+async function abandon(race: Race, name: string): Promise<void> {
+  const dying = new Actor();
+  const asked = expect(payOut(race.engine(dying), requestOf(1))).rejects.toThrow(Crash);
+  await dying.stopBefore(name);
+  await dying.step();
+  await dying.die();
+  await asked;
+}
+
 describe('a process that wakes late', () => {
   it('does not end as refused what another one has signed meanwhile', async () => {
     const race = new Race();
@@ -466,6 +561,23 @@ describe('a process that wakes late', () => {
     race.expectTruth();
   });
 
+  it('does not sign anew while a block that is not yet solid may hold the expired attempt', async () => {
+    const race = new Race();
+    const { world } = race;
+    world.chain.dropsBroadcasts = true;
+    await payOut(race.engine(null), requestOf(1));
+    world.pass(38);
+    world.chain.dropsBroadcasts = false;
+    await race.settle(race.engine(null));
+    world.pass(2);
+
+    await race.settle(race.engine(null));
+
+    expect(race.payments()).toMatchObject([{ attemptNumber: 1 }]);
+    await race.settleAlone();
+    race.expectTruth();
+  });
+
   it('does not expire the second attempt by the proof about the first', async () => {
     const race = new Race();
     const { world } = race;
@@ -518,6 +630,68 @@ describe('a process that wakes late', () => {
 
     await race.settleAlone();
     expect(race.payments()).toMatchObject([{ status: 'expired', reservationId: null }]);
+    race.expectTruth();
+  });
+
+  it('takes a reservation out once, where two settlers find it', async () => {
+    const race = await expiredUnderReservation();
+    const { world, settler, visit } = race;
+    // Closed by now; its reservation stands in the breaker, and both settlers are about to take it out.
+    await settler.stopBefore('takeOutReservation');
+    const second = new Actor();
+    const visitOfSecond = race.settle(race.engine(second));
+    await second.stopBefore('takeOutReservation');
+    await settler.finish();
+    await visit;
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+
+    await second.finish();
+    await visitOfSecond;
+
+    await race.settleAlone();
+    race.expectTruth();
+  });
+
+  it('reads a payment again before it undoes what it could not note, where the payment has ended', async () => {
+    const race = await expiredUnderReservation();
+    const { world, settler, visit } = race;
+    world.pass(4);
+    const second = new Actor();
+    const visitOfSecond = race.settle(race.engine(second));
+    await second.stopBefore('noteReservation');
+    await settler.stopBefore('closePayment');
+    await settler.step();
+    expect(race.payments()).toMatchObject([{ status: 'expired', reservationId: null }]);
+
+    // Its note fails. The entry is not a leftover to drop: nobody has undone its effect yet.
+    await second.finish();
+    await visitOfSecond;
+    await settler.finish();
+    await visit;
+
+    await race.settleAlone();
+    race.expectTruth();
+  });
+
+  it('reads a payment again before it undoes what it could not note, where another one has noted it', async () => {
+    const race = new Race();
+    const { world } = race;
+    await abandon(race, 'pushTransition');
+    world.pass(30);
+    const slow = new Actor();
+    const visit = race.settle(race.engine(slow));
+    await slow.stopBefore('noteReservation');
+    const quick = new Actor();
+    const visitOfQuick = race.settle(race.engine(quick));
+    await quick.stopBefore('dropTransition');
+
+    await slow.finish();
+    await visit;
+    await quick.finish();
+    await visitOfQuick;
+
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
     race.expectTruth();
   });
 
@@ -677,6 +851,25 @@ describe('a settler', () => {
     race.expectTruth();
   });
 });
+
+/**
+ * A payment whose time to be paid has passed, and a settler about to close it, while the process that took it has
+ * pushed its reservation at the last moment and died.
+ */
+async function expiredUnderReservation() {
+  const race = new Race();
+  const slow = new Actor();
+  const asked = expect(payOut(race.engine(slow), requestOf(1, true))).rejects.toThrow(Crash);
+  await slow.stopBefore('pushTransition');
+  race.world.pass(100);
+  const settler = new Actor();
+  const visit = race.settle(race.engine(settler));
+  await settler.stopBefore('closePayment');
+  await slow.stopBefore('noteReservation');
+  await slow.die();
+  await asked;
+  return Object.assign(race, { settler, visit });
+}
 
 /** The breaker around the simulated chain, some of whose answers are replaced. */
 function breakerAround(world: World, replaced: Partial<Engine['network']>): Engine['network'] {
