@@ -33,7 +33,7 @@ export async function playDeployment(stage: Stage, alice: Actor, bob: Actor): Pr
   );
   await stage.check('fn-broadcast-deploy', signed);
   const info = await stage.waitForInfo(signed.txID);
-  const addressHex = String(info['contract_address']);
+  const addressHex = String(info.contract_address);
   stage.cast('a2620d757b1e17514dc5a0cdb7af67a4e1e34433', addressHex);
   const token = { addressHex, address: stage.tronWeb.address.fromHex(addressHex), txId: signed.txID };
   await stage.check('fn-gettransactioninfobyid-deploy', { value: signed.txID });
@@ -111,8 +111,8 @@ export async function playTokenTransfers(
   await stage.check('fn-gettransactionbyid-trc20-visible', { value: first, visible: true });
   await stage.waitForInfo(first, '/walletsolidity');
   await stage.check('sol-gettransactionbyid-trc20', { value: first });
-  await stage.check('sol-gettransactioninfobyblocknum', { num: info['blockNumber'] });
-  await stage.check('fn-getblockbynum-trc20', { num: info['blockNumber'] });
+  await stage.check('sol-gettransactioninfobyblocknum', { num: info.blockNumber });
+  await stage.check('fn-getblockbynum-trc20', { num: info.blockNumber });
   await both(
     stage,
     'trc20-again',

@@ -16,7 +16,7 @@ export async function playTransfer(stage: Stage, alice: Actor, bob: Actor): Prom
   await stage.check('sol-gettransactionbyid-just-included', value);
   // Which block is solid by then is chance, and so is what it holds.
   await stage.check('sol-getnowblock-at-inclusion', {}, ['transactions']);
-  await stage.check('fn-getnowblock-with-tx', { num: info['blockNumber'] });
+  await stage.check('fn-getnowblock-with-tx', { num: info.blockNumber });
   await stage.check('fn-broadcast-dup-included', signed);
   await stage.check('fn-gettransactionbyid-trx', value);
   await stage.check('fn-gettransactionbyid-trx-visible', { ...value, visible: true });
