@@ -3,12 +3,21 @@
  * where the local stack and the function tests compose them. A function gets the secrets that it needs and no
  * others: the wallet's key goes to `pay` and `settle` alone.
  */
+import type { Need } from '../../shared/runtime/config.ts';
 import { KEY_NAMES } from '../../shared/runtime/config-keys.ts';
 import type { TronNetwork } from '../../shared/runtime/tron-networks.ts';
 import type { SecretFiles } from './secrets.ts';
 
 export const FUNCTION_NAMES = ['pay', 'settle', 'health', 'stats'] as const;
 export type FunctionName = (typeof FUNCTION_NAMES)[number];
+
+/** The secrets that each function asks for, as its handler says. */
+export const FUNCTION_NEEDS: Readonly<Record<FunctionName, readonly Need[]>> = {
+  pay: ['walletKey', 'encryptionKey', 'callers'],
+  settle: ['walletKey', 'encryptionKey', 'callers'],
+  health: [],
+  stats: ['callers', 'monitoringKey'],
+};
 
 export const AUTH_AUDIENCE = 'tron-payment-service';
 export const MONGO_DATABASE = 'lucid_payments';

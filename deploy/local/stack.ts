@@ -9,12 +9,20 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureRie, type Rie } from '../../build/rie.ts';
 import { buildFunctions } from '../../esbuild.config.ts';
+import { readConfig } from '../../shared/runtime/config.ts';
 import type { StackAccess } from '../cli/running-stack.ts';
 import { devAccounts } from '../devchain/accounts.ts';
 import { forgetRun } from '../sidecar/run-mark.ts';
 import { accountOf } from './accounts.ts';
 import type { Console } from './console.ts';
-import { AUTH_AUDIENCE, composeEnvironment, FUNCTION_NAMES, type NetworkFacts } from './environment.ts';
+import {
+  AUTH_AUDIENCE,
+  composeEnvironment,
+  FUNCTION_NAMES,
+  FUNCTION_NEEDS,
+  type FunctionName,
+  type NetworkFacts,
+} from './environment.ts';
 import { Guard } from './guard.ts';
 import { inspectNode, untilSolidNow } from './network.ts';
 import type { ChainOptions } from './options.ts';
@@ -128,6 +136,18 @@ export class LocalStack {
       this.#buildBundles(),
     ]);
 
+    const environmentOf = (name: FunctionName) =>
+      composeEnvironment(name, {
+        ...network.facts,
+        lucidEnv: isProduction ? 'production' : 'development',
+        configDir: this.#paths.config,
+        secrets,
+        mongoUrl,
+        settings: this.#options.settings,
+      });
+    // An instance reads its configuration at its first invoke only; what is wrong shall stop the start.
+    for (const name of FUNCTION_NAMES) readConfig(environmentOf(name), { needs: FUNCTION_NEEDS[name] });
+
     const instances = await this.#planInstances();
     await this.#console.step(
       'functions',
@@ -135,17 +155,7 @@ export class LocalStack {
         Promise.all(
           instances.map((plan) =>
             this.supervisor.start(
-              functionPart(this.#openLog(plan.part), plan, {
-                ...base,
-                ...composeEnvironment(plan.function, {
-                  ...network.facts,
-                  lucidEnv: isProduction ? 'production' : 'development',
-                  configDir: this.#paths.config,
-                  secrets,
-                  mongoUrl,
-                  settings: this.#options.settings,
-                }),
-              }),
+              functionPart(this.#openLog(plan.part), plan, { ...base, ...environmentOf(plan.function) }),
             ),
           ),
         ),
