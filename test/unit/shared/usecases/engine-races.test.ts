@@ -566,10 +566,17 @@ describe('a process that wakes late', () => {
     const { world } = race;
     world.chain.dropsBroadcasts = true;
     await payOut(race.engine(null), requestOf(1));
-    world.pass(38);
+    world.pass(36);
     world.chain.dropsBroadcasts = false;
-    await race.settle(race.engine(null));
+    const dying = new Actor();
+    const visit = expect(race.settle(race.engine(dying))).rejects.toThrow(Crash);
+    await dying.stopBefore('broadcast');
     world.pass(2);
+    await dying.step();
+    await dying.die();
+    await visit;
+    world.pass(2);
+    expect(world.chain.paid).toHaveLength(1);
 
     await race.settle(race.engine(null));
 
