@@ -40,7 +40,12 @@ const mortal: PortWrapper = (port) =>
 const engine = composeEngine(readConfig(process.env, { needs: ['walletKey', 'encryptionKey'] }), mortal);
 if (task === 'pay') {
   await payOut(engine, {
-    order: { asset: 'USDT', amountMicro: BigInt(amountMicro), recipient: address(recipient), reference: null },
+    order: {
+      asset: 'USDT',
+      amountMicro: BigInt(amountMicro),
+      recipient: address(recipient),
+      reference: null,
+    },
     caller: 'gateway',
     idempotencyKey: key,
     respondAsync: false,

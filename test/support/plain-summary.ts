@@ -17,6 +17,8 @@ export default class PlainSummary implements Reporter {
       }
     }
     // After the reporters that write on the same tick.
-    process.on('exit', () => process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`));
+    process.on('exit', () =>
+      process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`),
+    );
   }
 }

@@ -65,7 +65,9 @@ describe('the signer', () => {
       fee_limit: asset === 'TRX' ? 0 : 12_345_678,
     });
     const recovered = utils.crypto.ecRecover(`0x${txId}`, `0x${signature}`);
-    expect(utils.crypto.getBase58CheckAddress(utils.code.hexStr2byteArray(recovered.replace(/^0x/, '41')))).toBe(WALLET);
+    expect(
+      utils.crypto.getBase58CheckAddress(utils.code.hexStr2byteArray(recovered.replace(/^0x/, '41'))),
+    ).toBe(WALLET);
   });
 
   it('makes two transactions of two equal transfers with different timestamps', async () => {
