@@ -67,7 +67,10 @@ export interface PaymentStore {
   /** Payments whose `settleAtMs` has come, longest waiting first. */
   findDue(nowMs: number, limit: number): Promise<Payment[]>;
 
-  /** Moves the next visit, or ends the visits (null). Condition: nobody else has moved it. So one settler takes a payment at a time. */
+  /**
+   * Moves the next visit, or ends the visits of an ended payment (null). Condition: nobody else has moved it, so
+   * one settler takes a payment at a time.
+   */
   rescheduleVisit(paymentId: string, seenSettleAtMs: number, settleAtMs: number | null): Promise<boolean>;
 
   /** Notes a reservation. Condition: accepted, of this generation, and none noted. */
@@ -87,8 +90,16 @@ export interface PaymentStore {
     change: PaymentChange,
   ): Promise<'stored' | 'moved' | 'tx_id_taken'>;
 
-  /** Records that bytes have left. Condition: signed or broadcast, this generation and attempt. */
-  recordBroadcast(guard: PaymentGuard, broadcastAtMs: number, change: PaymentChange): Promise<boolean>;
+  /**
+   * Records what came of sending the bytes. Condition: signed or broadcast, this generation and attempt.
+   * @param isOut whether a node may have taken them: only then the payment is broadcast
+   */
+  recordBroadcast(
+    guard: PaymentGuard,
+    broadcastAtMs: number,
+    isOut: boolean,
+    change: PaymentChange,
+  ): Promise<boolean>;
 
   /**
    * Returns the payment to accepted with the next attempt number, its reservation kept. Only on proof that the

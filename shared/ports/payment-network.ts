@@ -26,15 +26,17 @@ export interface PaymentNetwork {
 
   /**
    * Asks every node about one transaction in solid blocks, each after reading that node's solid head. Nodes
-   * that do not show the pinned genesis and the given known solid block are left out.
+   * that do not show the pinned genesis and the given known solid block are left out; none is left where all of
+   * them merely lag behind it.
    */
   takeTestimony(txId: string, knownHead: SolidHead | null): Promise<NodeTestimony[]>;
 
   /**
-   * Walks one node's solid blocks from the reference block to the first block at or past `untilMs`.
-   * Ends early (and then proves nothing) when the solid chain is not that long yet, or out of time.
+   * Walks one node's solid blocks from the reference block to the first block at or past `untilMs`; the node is
+   * one that shows the pinned genesis and the given known solid block. Ends early, and then proves nothing,
+   * where no node's solid chain is that long yet, or out of time.
    */
-  walkSolidBlocks(fromNumber: number, untilMs: number): Promise<WalkedBlock[]>;
+  walkSolidBlocks(fromNumber: number, untilMs: number, knownHead: SolidHead | null): Promise<WalkedBlock[]>;
 }
 
 /** What `Signer.sign` builds the transaction from. */

@@ -1,4 +1,4 @@
-import type { Breaker, Transition } from '../domain/breaker.ts';
+import type { Breaker, SolidHead, Transition } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { LimitVerdict } from '../domain/limits.ts';
 import { formatAmount } from '../domain/money.ts';
@@ -205,7 +205,8 @@ async function followAttempt(engine: Engine, payment: Payment): Promise<Progress
     case 'unknown':
       return progress(payment);
     case 'absent':
-      if (await isProvenAbsent(engine, attempt, testimonies)) return expireAttempt(engine, payment, nowMs);
+      if (await isProvenAbsent(engine, attempt, testimonies, solidHead))
+        return expireAttempt(engine, payment, nowMs);
       return rebroadcast(engine, payment, attempt, nowMs);
   }
 }
@@ -214,12 +215,17 @@ async function isProvenAbsent(
   engine: Engine,
   attempt: Attempt,
   testimonies: NodeTestimony[],
+  knownHead: SolidHead | null,
 ): Promise<boolean> {
   const { expirationMs, txId } = attempt;
   if (provesAbsenceByTwoNodes(testimonies, expirationMs, engine.rules.expirationMarginMs)) return true;
   if (!testimonies.some(({ solidHead }) => solidHead.timestampMs >= expirationMs)) return false;
   try {
-    const blocks = await engine.network.walkSolidBlocks(attempt.referenceBlockNumber, expirationMs);
+    const blocks = await engine.network.walkSolidBlocks(
+      attempt.referenceBlockNumber,
+      expirationMs,
+      knownHead,
+    );
     return provesAbsenceByWalk(blocks, attempt.referenceBlockId, txId, expirationMs);
   } catch (error) {
     if (error instanceof ServiceError) return false;
@@ -285,7 +291,7 @@ async function recordAnswers(
     settleAtMs: nowMs + rules.revisitMs,
     reason: mayHaveLeft ? null : `no node takes the transaction (${detail})`,
   };
-  await ledger.recordBroadcast(guardOf(payment), nowMs, change);
+  await ledger.recordBroadcast(guardOf(payment), nowMs, mayHaveLeft, change);
   const accepted = answers.some((answer) => answer.kind === 'accepted' || answer.kind === 'duplicate');
   const waitsFor = accepted
     ? null
@@ -363,12 +369,27 @@ function isRefusal(error: ServiceError): boolean {
 
 /** The refusal for an amount that does not fit, saying which limit, what is left, and when it would fit. */
 export function limitExceeded(
-  order: Pick<Payment, 'asset'>,
+  order: Pick<Payment, 'asset' | 'amountMicro'>,
   verdict: Extract<LimitVerdict, { fits: false }>,
   nowMs: number,
 ): ServiceError {
   const { window, limitMicro, remainingMicro, fitsAtMs } = verdict;
   const name = window === 'hour' ? 'hourly' : 'daily';
+  if (order.amountMicro > limitMicro) {
+    // No waiting helps; a day is only so that nobody asks again at once.
+    return new ServiceError(
+      'limit_exceeded',
+      `The amount is above the ${name} limit itself, ${formatAmount(limitMicro)} ${order.asset}.`,
+      {
+        retryAfterSeconds: 86_400,
+        extra: {
+          limit: name,
+          limit_amount: formatAmount(limitMicro),
+          remaining: formatAmount(remainingMicro),
+        },
+      },
+    );
+  }
   return new ServiceError(
     'limit_exceeded',
     `The ${name} limit of ${formatAmount(limitMicro)} ${order.asset} leaves ${formatAmount(remainingMicro)}.`,

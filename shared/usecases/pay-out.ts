@@ -43,7 +43,9 @@ export async function payOut(engine: Engine, request: PayOutRequest): Promise<Pa
   if (refusal !== null) {
     // Only a new payment is turned away: one that stands already is shown as it is.
     const standing = await engine.ledger.findPaymentByKey(request.caller, request.idempotencyKey);
-    if (standing === null || standing.status === 'refused') throw refusal;
+    const isNew =
+      standing === null || (standing.status === 'refused' && standing.fingerprint === fingerprint);
+    if (isNew) throw refusal;
     return replay(engine, standing, fingerprint);
   }
 

@@ -40,7 +40,8 @@ export function withBreaker(
       ),
     broadcast: (bytes, txId) => guarded(() => network.broadcast(bytes, txId), judgeAnswers),
     takeTestimony: (txId, knownHead) => guarded(() => network.takeTestimony(txId, knownHead)),
-    walkSolidBlocks: (fromNumber, untilMs) => guarded(() => network.walkSolidBlocks(fromNumber, untilMs)),
+    walkSolidBlocks: (fromNumber, untilMs, knownHead) =>
+      guarded(() => network.walkSolidBlocks(fromNumber, untilMs, knownHead)),
   };
 
   async function guarded<T>(

@@ -220,6 +220,10 @@ describe.each([
       [1, 2, 3].map((n) => ledger.rescheduleVisit(late.id, START_MS - 10, START_MS + n)),
     );
     expect(visits.filter(Boolean)).toHaveLength(1);
+    // Only an ended payment has nothing left to be visited for.
+    expect(await ledger.rescheduleVisit(later.id, START_MS - 5, null)).toBe(false);
+    const end = { status: 'refused', reason: 'no', endedAtMs: START_MS, included: null } as const;
+    await ledger.closePayment(guardOf(later), 'accepted', end, change({ settleAtMs: START_MS - 5 }));
     expect(await ledger.rescheduleVisit(later.id, START_MS - 5, null)).toBe(true);
     expect((await ledger.findPayment(later.id))?.settleAtMs).toBeNull();
     expect(await ledger.findDue(START_MS, 10)).toEqual([]);
@@ -284,6 +288,25 @@ describe.each([
     expect(await ledger.findPayment(two.id)).toMatchObject({ status: 'accepted', reservationId: null });
   });
 
+  it('calls a payment broadcast only once its bytes may be out', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const stored = payment();
+    await ledger.insertPayment(stored);
+    await ledger.storeSigned(guardOf(stored), attempt(), 'r1', change());
+    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 1, false, change())).toBe(true);
+    expect(await ledger.findPayment(stored.id)).toMatchObject({
+      status: 'signed',
+      lastBroadcastAtMs: START_MS + 1,
+    });
+    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 2, true, change())).toBe(true);
+    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 3, false, change())).toBe(true);
+    expect(await ledger.findPayment(stored.id)).toMatchObject({
+      status: 'broadcast',
+      lastBroadcastAtMs: START_MS + 3,
+    });
+  });
+
   it('accepts again with the next attempt, marking the last one expired', async () => {
     const ledger = open();
     await ledger.readBreaker();
@@ -291,7 +314,7 @@ describe.each([
     await ledger.insertPayment(stored);
     expect(await ledger.reaccept(guardOf(stored), change())).toBe(false);
     await ledger.storeSigned(guardOf(stored), attempt(), 'r1', change());
-    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 5, change())).toBe(true);
+    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 5, true, change())).toBe(true);
     expect(await ledger.reaccept(guardOf(stored), change())).toBe(true);
     expect(await ledger.reaccept(guardOf(stored), change())).toBe(false);
     const after = await ledger.findPayment(stored.id);
@@ -304,7 +327,7 @@ describe.each([
     });
     if (after === null) throw new Error('gone');
     // An answer to the first attempt that comes late changes nothing.
-    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 9, change())).toBe(false);
+    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 9, true, change())).toBe(false);
     expect(await ledger.storeSigned(guardOf(after), attempt({ number: 2 }), null, change())).toBe('stored');
   });
 
@@ -397,4 +420,13 @@ it('a ledger that finds the database away says so, and finds it again once it is
     await client.close();
     await late.stop();
   }
+});
+
+it('a ledger that has payments but has lost its breaker document refuses to go on with empty books', async () => {
+  const db = connectHere();
+  const ledger = mongoLedger(db);
+  await ledger.readBreaker();
+  await ledger.insertPayment(payment());
+  await db.collection('breaker').deleteMany({});
+  await expect(ledger.readBreaker()).rejects.toMatchObject({ code: 'store_unavailable' });
 });

@@ -1,7 +1,7 @@
 import { type Breaker, NEW_BREAKER, TRANSITIONS_MAX } from '../../shared/domain/breaker.ts';
 import type { AssetBook } from '../../shared/domain/limits.ts';
 import type { Asset } from '../../shared/domain/money.ts';
-import type { Payment } from '../../shared/domain/payment.ts';
+import { isLive, type Payment } from '../../shared/domain/payment.ts';
 import type { Ledger, PaymentChange, PaymentGuard } from '../../shared/ports/ledger.ts';
 
 /**
@@ -99,6 +99,7 @@ export class MemoryLedger implements Ledger {
   async rescheduleVisit(paymentId: string, seenSettleAtMs: number, settleAtMs: number | null) {
     const payment = this.payments.get(paymentId);
     if (payment?.settleAtMs !== seenSettleAtMs) return false;
+    if (settleAtMs === null && isLive(payment.status)) return false;
     this.payments.set(paymentId, { ...payment, settleAtMs });
     this.writes.push('rescheduleVisit');
     return true;
@@ -142,9 +143,11 @@ export class MemoryLedger implements Ledger {
     return stored ? 'stored' : 'moved';
   }
 
-  async recordBroadcast(guard: PaymentGuard, lastBroadcastAtMs: number, change: PaymentChange) {
+  async recordBroadcast(...[guard, lastBroadcastAtMs, isOut, change]: Parameters<Ledger['recordBroadcast']>) {
     return this.#change('recordBroadcast', guard, change, ({ status }) =>
-      status === 'signed' || status === 'broadcast' ? { status: 'broadcast', lastBroadcastAtMs } : null,
+      status === 'signed' || status === 'broadcast'
+        ? { lastBroadcastAtMs, ...(isOut ? { status: 'broadcast' } : {}) }
+        : null,
     );
   }
 

@@ -37,6 +37,8 @@ export class SimulatedChain {
   pool: Pending[] = [];
   /** While true, broadcasts are answered but vanish. */
   dropsBroadcasts = false;
+  /** While true, every broadcast is refused. */
+  refusesBroadcasts = false;
   /** While true, every call fails. */
   isAway = false;
   /** While true, included transfers revert. */
@@ -125,6 +127,7 @@ export class SimulatedChain {
       expirationMs: number;
       txId: string;
     };
+    if (this.refusesBroadcasts) return { node: 'simulated', kind: 'refused', code: 'SIGERROR' };
     if (sent.expirationMs <= this.head.timestampMs) {
       return { node: 'simulated', kind: 'unclear', code: 'TRANSACTION_EXPIRATION_ERROR' };
     }

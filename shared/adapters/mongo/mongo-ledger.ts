@@ -1,6 +1,7 @@
 import type { Collection, Db, Filter, UpdateFilter } from 'mongodb';
 import { NEW_BREAKER, TRANSITIONS_MAX, type Transition } from '../../domain/breaker.ts';
-import { HISTORY_MAX } from '../../domain/payment.ts';
+import { ServiceError } from '../../domain/errors.ts';
+import { HISTORY_MAX, LIVE_STATUSES } from '../../domain/payment.ts';
 import type { Ledger, PaymentChange, PaymentGuard } from '../../ports/ledger.ts';
 import {
   BREAKER,
@@ -49,7 +50,7 @@ export function mongoLedger(db: Db): Ledger {
   async function readBreakerDocument(): Promise<BreakerDocument> {
     const found = await reading(() => breakers.findOne({ _id: BREAKER_ID }));
     if (found !== null) return found;
-    await prepare(payments, breakers, writing);
+    await prepare(payments, breakers, { reading, writing });
     return reading(async () => (await breakers.findOne({ _id: BREAKER_ID })) ?? breakerDocument(NEW_BREAKER));
   }
 
@@ -142,7 +143,12 @@ export function mongoLedger(db: Db): Ledger {
     async rescheduleVisit(paymentId, seenSettleAtMs, settleAtMs) {
       const result = await writing(() =>
         payments.updateOne(
-          { _id: paymentId, settleAtMs: seenSettleAtMs },
+          {
+            _id: paymentId,
+            settleAtMs: seenSettleAtMs,
+            // A retry may have opened it again in the same millisecond.
+            ...(settleAtMs === null ? { status: { $nin: [...LIVE_STATUSES] } } : {}),
+          },
           settleAtMs === null ? { $unset: { settleAtMs: '' } } : { $set: { settleAtMs } },
         ),
       );
@@ -178,9 +184,9 @@ export function mongoLedger(db: Db): Ledger {
       }
     },
 
-    recordBroadcast(guard, lastBroadcastAtMs, change) {
+    recordBroadcast(guard, lastBroadcastAtMs, isOut, change) {
       return changePayment(guard, { status: { $in: ['signed', 'broadcast'] } }, change, {
-        $set: { status: 'broadcast', lastBroadcastAtMs },
+        $set: { lastBroadcastAtMs, ...(isOut ? { status: 'broadcast' } : {}) },
       });
     },
 
@@ -279,11 +285,13 @@ function withChange(
 /**
  * Makes the collections ready. The breaker document is inserted last: where it is, the unique indexes that
  * paying once rests on are there too.
+ * @throws ServiceError `store_unavailable` where there are payments without it: books that were lost must not be
+ *   taken for empty ones
  */
 async function prepare(
   payments: Collection<PaymentDocument>,
   breakers: Collection<BreakerDocument>,
-  writing: StoreAccess['writing'],
+  { reading, writing }: StoreAccess,
 ): Promise<void> {
   await writing(() =>
     payments.createIndexes([
@@ -295,6 +303,15 @@ async function prepare(
     ]),
   );
   const { _id, ...fresh } = breakerDocument(NEW_BREAKER);
+  const payment = await reading(() => payments.findOne({}, { projection: { _id: 1 } }));
+  if (payment !== null) {
+    // Another first start may just have made it, and already taken a payment.
+    if ((await reading(() => breakers.findOne({ _id }))) !== null) return;
+    throw new ServiceError(
+      'store_unavailable',
+      'The breaker document is missing; an operator must restore it.',
+    );
+  }
   try {
     await writing(() => breakers.updateOne({ _id }, { $setOnInsert: fresh }, { upsert: true }));
   } catch (error) {

@@ -5,6 +5,7 @@ import type { NodeTestimony, Transfer, WalkedBlock } from '../../domain/transfer
 import { addressToWord, type TronAddress } from '../../domain/tron-address.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { BroadcastAnswer, PaymentNetwork, TransferPlan } from '../../ports/payment-network.ts';
+import { chainAway, compareSolidHead, GenuineNodes } from './genuine-nodes.ts';
 import {
   array,
   isAbsent,
@@ -47,35 +48,9 @@ const WALK_MS_MAX = 30_000;
 /** The TRON network behind one or more nodes' HTTP APIs. */
 export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   const { nodes, clock } = settings;
-  const genuine = new Set<NodeClient>();
+  const genuine = new GenuineNodes(nodes, settings.genesisBlockId);
   // By node, so that what a node of another network said is never used for this one.
   const prices = new Map<NodeClient, { readonly value: ChainPrices; readonly readAtMs: number }>();
-
-  /** A node of another network would answer every question truthfully, and wrongly. */
-  async function assertGenesis(node: NodeClient): Promise<void> {
-    if (genuine.has(node)) return;
-    const { blockId } = readHead(await node.post('/wallet/getblockbynum', { num: 0 }));
-    if (blockId !== settings.genesisBlockId) throw away(`${node.host} belongs to another network`);
-    genuine.add(node);
-  }
-
-  /** Asks one node after the other until one answers; what it refuses is an answer. */
-  async function fromFirst<T>(ask: (node: NodeClient) => Promise<T>): Promise<T> {
-    let last: unknown;
-    for (const node of nodes) {
-      try {
-        // Both at once, but the network first: what a node of another network refuses means nothing here.
-        const [answer, belongs] = await Promise.allSettled([ask(node), assertGenesis(node)]);
-        if (belongs.status === 'rejected') throw belongs.reason;
-        if (answer.status === 'rejected') throw answer.reason;
-        return answer.value;
-      } catch (error) {
-        if (!(error instanceof ServiceError) || error.code !== 'chain_unavailable') throw error;
-        last = error;
-      }
-    }
-    throw last ?? away('no node is configured');
-  }
 
   async function readPricesOf(node: NodeClient): Promise<ChainPrices> {
     const known = prices.get(node);
@@ -145,9 +120,9 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
 
   return {
     readSolidHead: () =>
-      fromFirst(async (node) => readHead(await node.post('/walletsolidity/getnowblock', {}))),
+      genuine.fromFirst(async (node) => readHead(await node.post('/walletsolidity/getnowblock', {}))),
 
-    prepareTransfer: (transfer) => fromFirst((node) => prepareOn(node, transfer)),
+    prepareTransfer: (transfer) => genuine.fromFirst((node) => prepareOn(node, transfer)),
 
     broadcast: (bytes, txId) => {
       const transaction = Buffer.from(bytes).toString('hex');
@@ -156,40 +131,68 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
 
     async takeTestimony(txId, knownHead) {
       const asked = await Promise.allSettled(nodes.map((node) => testify(node, txId, knownHead)));
-      const testimonies = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
-      if (testimonies.length > 0) return testimonies;
+      const answered = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+      if (answered.length > 0) return answered.filter((testimony) => testimony !== null);
       const failure = asked.find((answer) => answer.status === 'rejected');
-      throw failure?.reason ?? away('no node is configured');
+      throw failure?.reason ?? chainAway('no node is configured');
     },
 
-    walkSolidBlocks: (fromNumber, untilMs) => fromFirst((node) => walk(node, clock, fromNumber, untilMs)),
+    async walkSolidBlocks(fromNumber, untilMs, knownHead) {
+      let longest: WalkedBlock[] | undefined;
+      let failure: unknown = chainAway('no node is configured');
+      for (const node of nodes) {
+        try {
+          const walked = await walkOn(node, fromNumber, untilMs, knownHead);
+          // A node that lags proves nothing; the next one may be far enough.
+          if (isPast(walked.at(-1), untilMs)) return walked;
+          if (walked.length >= (longest?.length ?? 0)) longest = walked;
+        } catch (error) {
+          if (!(error instanceof ServiceError) || error.code !== 'chain_unavailable') throw error;
+          failure = error;
+        }
+      }
+      if (longest === undefined) throw failure;
+      return longest;
+    },
   };
 
+  /** @returns null where the node lags behind the last solid block that was seen: it can tell nothing newer */
   async function testify(
     node: NodeClient,
     txId: string,
     knownHead: SolidHead | null,
-  ): Promise<NodeTestimony> {
-    await assertGenesis(node);
+  ): Promise<NodeTestimony | null> {
+    await genuine.assertGenesis(node);
     // The head first, then the transaction: absence means something only as of a head that was already solid.
     const solidHead = readHead(await node.post('/walletsolidity/getnowblock', {}));
     const [transaction, info, known] = await Promise.all([
       node.post('/walletsolidity/gettransactionbyid', { value: txId }).then(readTransaction),
       node.post('/walletsolidity/gettransactioninfobyid', { value: txId }).then(readTransactionInfo),
-      knownHead === null ? null : node.post('/walletsolidity/getblockbynum', { num: knownHead.number }),
+      compareSolidHead(node, solidHead, knownHead),
     ]);
-    if (
-      knownHead !== null &&
-      (known === null || isAbsent(known) || readHead(known).blockId !== knownHead.blockId)
-    ) {
-      throw away(`${node.host} does not show the last solid block that was seen`);
-    }
+    if (known === 'behind') return null;
     const isFound = transaction !== null && info !== null;
     const headNumber = isFound
       ? readHead(await node.post('/wallet/getnowblock', {})).number
       : solidHead.number;
     return { node: node.host, solidHead, headNumber, transaction, info };
   }
+
+  async function walkOn(
+    node: NodeClient,
+    fromNumber: number,
+    untilMs: number,
+    knownHead: SolidHead | null,
+  ): Promise<WalkedBlock[]> {
+    await genuine.assertGenesis(node);
+    const solidHead = readHead(await node.post('/walletsolidity/getnowblock', {}));
+    if ((await compareSolidHead(node, solidHead, knownHead)) === 'behind') return [];
+    return walk(node, clock, fromNumber, untilMs);
+  }
+}
+
+function isPast(block: WalkedBlock | undefined, untilMs: number): boolean {
+  return block !== undefined && block.timestampMs >= untilMs;
 }
 
 async function broadcastTo(node: NodeClient, transaction: string, txId: string): Promise<BroadcastAnswer> {
@@ -247,9 +250,9 @@ async function walk(
       if (isAbsent(answer)) return blocks;
       const block = readWalkedBlock(answer);
       if (block.number !== next + offset)
-        throw away(`${node.host} answered with another block than the one asked for`);
+        throw chainAway(`${node.host} answered with another block than the one asked for`);
       blocks.push(block);
-      if (block.timestampMs >= untilMs) return blocks;
+      if (isPast(block, untilMs)) return blocks;
     }
   }
   return blocks;
@@ -313,7 +316,7 @@ async function callConstant(
   if (result.result === true && result.message === undefined) return { answer, reverted: false };
   if (isContractsVerdict(result.message)) return { answer, reverted: true };
   // A call that the node could not run, or did not finish: no such contract, or a fault of the node.
-  throw away(`${node.host} cannot call the token contract`);
+  throw chainAway(`${node.host} cannot call the token contract`);
 }
 
 /**
@@ -332,10 +335,10 @@ function isContractsVerdict(message: unknown): boolean {
 }
 
 function readWord(call: ConstantCall): bigint {
-  if (call.reverted) throw away('the token contract does not answer');
+  if (call.reverted) throw chainAway('the token contract does not answer');
   const [word] = array(call.answer.constant_result, 'constant_result');
   const hex = text(word, 'constant_result');
-  if (!/^[0-9a-f]{64}$/.test(hex)) throw away('the token contract answered with no number');
+  if (!/^[0-9a-f]{64}$/.test(hex)) throw chainAway('the token contract answered with no number');
   return BigInt(`0x${hex}`);
 }
 
@@ -345,8 +348,4 @@ function assertFunds(asset: string, balanceMicro: bigint, neededMicro: bigint): 
     'insufficient_funds',
     `The wallet holds too little ${asset} for this payment and its fee.`,
   );
-}
-
-function away(why: string): ServiceError {
-  return new ServiceError('chain_unavailable', why, { retryAfterSeconds: 10 });
 }

@@ -186,7 +186,7 @@ describe('reading from the first node that answers', () => {
     await expect(away.prepareTransfer(transfer)).rejects.toEqual(unavailable);
     await expect(away.prepareTransfer(trxTransfer)).rejects.toEqual(unavailable);
     await expect(away.takeTestimony(TX_ID, null)).rejects.toEqual(unavailable);
-    await expect(away.walkSolidBlocks(1, START_MS)).rejects.toEqual(unavailable);
+    await expect(away.walkSolidBlocks(1, START_MS, null)).rejects.toEqual(unavailable);
   });
 
   it('checks a node’s network once', async () => {
@@ -198,6 +198,15 @@ describe('reading from the first node that answers', () => {
 });
 
 describe('testimony', () => {
+  it('has none of a node that lags behind the known solid block, which is no failure of it', async () => {
+    const ahead = { ...solidHead, number: SOLID_HEIGHT + 1, blockId: blockIdOf(SOLID_HEIGHT + 1) };
+    expect(await network(1).takeTestimony(TX_ID, ahead)).toEqual([]);
+    // One backend of a load balancer told the head, another one is asked for the block.
+    nodes[0].table['/walletsolidity/getblockbynum'] = {};
+    expect(await network(1).takeTestimony(TX_ID, solidHead)).toEqual([]);
+    expect(await network().takeTestimony(TX_ID, solidHead)).toHaveLength(1);
+  });
+
   it('is asked of every node, each time for its solid head before anything else', async () => {
     const testimonies = await network().takeTestimony(TX_ID, solidHead);
     expect(testimonies.map(({ node }) => node)).toEqual(nodes.map(({ port }) => `127.0.0.1:${port}`));
@@ -252,12 +261,6 @@ describe('testimony', () => {
   });
 
   it.each<[string, (node: FakeNode) => void]>([
-    [
-      'lacks the known solid block',
-      (node) => {
-        node.table['/walletsolidity/getblockbynum'] = {};
-      },
-    ],
     [
       'shows another block in its place',
       (node) => {
@@ -398,8 +401,18 @@ describe('a walk over solid blocks', () => {
   const proves = (blocks: Parameters<typeof provesAbsenceByWalk>[0], untilNumber: number) =>
     provesAbsenceByWalk(blocks, blockIdOf(40), TX_ID, timeOf(untilNumber));
 
+  it('passes over a node that lags, and one that shows another chain', async () => {
+    nodes[0].table['/walletsolidity/getnowblock'] = block(50);
+    nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(50);
+    expect(proves(await network(1).walkSolidBlocks(40, timeOf(60), null), 60)).toBe(false);
+    expect(proves(await network().walkSolidBlocks(40, timeOf(60), null), 60)).toBe(true);
+    expect(proves(await network().walkSolidBlocks(40, timeOf(60), solidHead), 60)).toBe(true);
+    const elsewhere = { ...solidHead, blockId: blockIdOf(SOLID_HEIGHT, 'a fork') };
+    expect(proves(await network().walkSolidBlocks(40, timeOf(60), elsewhere), 60)).toBe(false);
+  });
+
   it('ends with the first block at or past the time, however many were asked for', async () => {
-    const blocks = await network(1).walkSolidBlocks(40, timeOf(60) - 1);
+    const blocks = await network(1).walkSolidBlocks(40, timeOf(60) - 1, null);
     expect(blocks.map(({ number }) => number)).toEqual(Array.from({ length: 21 }, (_, index) => 40 + index));
     expect(proves(blocks, 60)).toBe(true);
   });
@@ -407,31 +420,36 @@ describe('a walk over solid blocks', () => {
   it('finds the transaction by its bytes, in that last block too', async () => {
     const holder = block(60, { transactions: [{ ...TX, txID: '00'.repeat(32) }] });
     nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, { 60: holder });
-    const blocks = await network(1).walkSolidBlocks(40, timeOf(60) - 1);
+    const blocks = await network(1).walkSolidBlocks(40, timeOf(60) - 1, null);
     expect(blocks.at(-1)?.txIds).toEqual([TX_ID]);
     expect(proves(blocks, 60)).toBe(false);
   });
 
   it('ends early where the solid chain does, and then proves nothing', async () => {
-    const blocks = await network(1).walkSolidBlocks(90, timeOf(200));
+    const blocks = await network(1).walkSolidBlocks(90, timeOf(200), null);
     expect(blocks.at(-1)?.number).toBe(SOLID_HEIGHT);
     expect(provesAbsenceByWalk(blocks, blockIdOf(90), TX_ID, timeOf(200))).toBe(false);
   });
 
   it('proves nothing over a gap, or where it does not begin with the reference block', async () => {
     nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, { 50: {} });
-    const gap = await network(1).walkSolidBlocks(40, timeOf(60));
+    const gap = await network(1).walkSolidBlocks(40, timeOf(60), null);
     expect(gap.at(-1)?.number).toBe(49);
     expect(proves(gap, 60)).toBe(false);
     expect(
-      provesAbsenceByWalk(await network(1).walkSolidBlocks(41, timeOf(45)), blockIdOf(40), TX_ID, timeOf(45)),
+      provesAbsenceByWalk(
+        await network(1).walkSolidBlocks(41, timeOf(45), null),
+        blockIdOf(40),
+        TX_ID,
+        timeOf(45),
+      ),
     ).toBe(false);
   });
 
   it('proves nothing where a block has another parent', async () => {
     const forked = block(50, { parentHash: blockIdOf(49, 'a fork') });
     nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, { 50: forked });
-    expect(proves(await network(1).walkSolidBlocks(40, timeOf(60)), 60)).toBe(false);
+    expect(proves(await network(1).walkSolidBlocks(40, timeOf(60), null), 60)).toBe(false);
   });
 
   it.each<[string, unknown]>([
@@ -441,8 +459,8 @@ describe('a walk over solid blocks', () => {
     ['a transaction without bytes', { ...block(50), transactions: [{ txID: TX_ID }] }],
   ])('goes on at the second node where the first answers with %s', async (_, lie) => {
     nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, { 50: lie });
-    await expect(network(1).walkSolidBlocks(40, timeOf(60))).rejects.toEqual(unavailable);
-    expect(proves(await network().walkSolidBlocks(40, timeOf(60)), 60)).toBe(true);
+    await expect(network(1).walkSolidBlocks(40, timeOf(60), null)).rejects.toEqual(unavailable);
+    expect(proves(await network().walkSolidBlocks(40, timeOf(60), null), 60)).toBe(true);
   });
 
   it('is given up, unproven, when a node takes too long', async () => {
@@ -450,7 +468,7 @@ describe('a walk over solid blocks', () => {
       nowMs += 2_000;
       return block(num);
     };
-    const blocks = await network(1).walkSolidBlocks(40, timeOf(90));
+    const blocks = await network(1).walkSolidBlocks(40, timeOf(90), null);
     expect(blocks.length).toBeGreaterThan(0);
     expect(blocks.length).toBeLessThan(30);
     expect(proves(blocks, 90)).toBe(false);

@@ -123,6 +123,16 @@ describe('POST /pay', () => {
     expect(answer.json()).toMatchObject({ status: 'accepted', reason: 'the simulated chain is away' });
   });
 
+  it('answers 202 when no node takes the transaction', async () => {
+    world.chain.refusesBroadcasts = true;
+    const answer = await pay({});
+    expect(answer.statusCode).toBe(202);
+    expect(answer.json()).toMatchObject({
+      status: 'signed',
+      reason: 'no node takes the transaction (simulated: SIGERROR)',
+    });
+  });
+
   it('answers 422 for the same key with another body', async () => {
     await pay({});
     const answer = await pay({ amount: '26' });
@@ -134,7 +144,12 @@ describe('POST /pay', () => {
     const answer = await pay({ amount: '1000.000001' });
     expect(answer.statusCode).toBe(429);
     expect(answer.headers['retry-after']).toBeDefined();
-    expect(answer.json()).toMatchObject({ code: 'limit_exceeded', limit: 'hourly', remaining: '1000' });
+    expect(answer.json()).toMatchObject({
+      code: 'limit_exceeded',
+      detail: 'The amount is above the hourly limit itself, 1000 USDT.',
+      limit: 'hourly',
+      remaining: '1000',
+    });
   });
 });
 

@@ -84,6 +84,22 @@ describe('settling', () => {
     expect(world.ledger.writes).toEqual([]);
   });
 
+  it('counts a payment until its block has left the window, where the chain is ahead of the server', async () => {
+    const world = new World();
+    await payOut(world.engine(), request(25_000_000n));
+    const aheadMs = 60_000;
+    for (let second = 1; second <= 5; second += 1) {
+      world.chain.produceBlock(world.nowMs + aheadMs + second * 1_000);
+    }
+    world.nowMs += 5_000;
+    await settleOnce(world);
+    const blockTimeMs = [...world.chain.included.values()][0]?.block.timestampMs ?? 0;
+    expect(blockTimeMs).toBeGreaterThan(world.nowMs);
+    const { USDT } = world.ledger.breaker.books;
+    const freeMs = blockTimeMs + world.rules.windows.hourMs;
+    expect(countedMicro(USDT, 'hour', world.rules.windows, freeMs)).toBe(25_000_000n);
+  });
+
   it('ends a reverted payment as failed and gives its amount back', async () => {
     const world = new World();
     world.chain.reverts = true;
