@@ -245,6 +245,13 @@ export class Chain {
       throw expired();
     }
     checkSignatures(new World(this.#pending), transaction);
+    const contracts = transaction.raw.contract.length;
+    if (contracts !== 1) {
+      throw new Refusal(
+        'OTHER_ERROR',
+        `Error: tx ${transaction.txId} contract size should be exactly 1, this is extend feature ,actual :${contracts}`,
+      );
+    }
     this.#checkReference(transaction);
     checkSize(transaction);
     this.#checkExpiration(transaction);

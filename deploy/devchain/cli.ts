@@ -11,7 +11,7 @@ export async function runCli(): Promise<void> {
     process.stdout.write(USAGE);
     return;
   }
-  const chain = await startDevChain(options);
+  const chain = await startDevChain({ ...options, onFatal: fail });
   process.stdout.write(welcome(chain));
   const { url, faultsUrl, usdtAddress, genesisBlockId, seed } = chain;
   process.stdout.write(`READY ${JSON.stringify({ url, faultsUrl, usdtAddress, genesisBlockId, seed })}\n`);

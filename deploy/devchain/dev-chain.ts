@@ -28,6 +28,8 @@ export type DevChainOptions = {
   readonly faultsPort?: number;
   /** The wall clock in milliseconds, for tests. */
   readonly nowMs?: () => number;
+  /** Called when no block can be made any more (the disk is full); by default the process ends by it. */
+  readonly onFatal?: (error: unknown) => void;
 };
 
 export type DevChain = {
@@ -66,6 +68,9 @@ export async function startDevChain(options: DevChainOptions): Promise<DevChain>
     clockOffsetMs = 0,
     host = '127.0.0.1',
     nowMs: wallMs = Date.now,
+    onFatal = (error) => {
+      throw error;
+    },
   } = options;
   const nowMs = (): number => wallMs() + clockOffsetMs;
   // Faults last by the wall clock, whatever time the chain believes it is.
@@ -104,7 +109,7 @@ export async function startDevChain(options: DevChainOptions): Promise<DevChain>
     if (intervalMs !== null) await makeFirstBlocks(opened, intervalMs);
     chain = opened;
     started.unshift(opened);
-    const producer = new Producer(opened, faults, nowMs);
+    const producer = new Producer(opened, faults, nowMs, onFatal);
     started.push(producer);
     gate.resolve(opened);
     return {
@@ -158,11 +163,13 @@ class Producer {
   readonly #chain: Chain;
   readonly #faults: FaultBoard;
   readonly #nowMs: () => number;
+  readonly #onFatal: (error: unknown) => void;
   #timer: NodeJS.Timeout | undefined;
   #working: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(chain: Chain, faults: FaultBoard, nowMs: () => number) {
+  constructor(chain: Chain, faults: FaultBoard, nowMs: () => number, onFatal: (error: unknown) => void) {
+    this.#onFatal = onFatal;
     this.#chain = chain;
     this.#faults = faults;
     this.#nowMs = nowMs;
@@ -188,7 +195,7 @@ class Producer {
     if (intervalMs === null || this.#closed) return;
     const waitMs = intervalMs - (this.#nowMs() % intervalMs);
     this.#timer = setTimeout(() => {
-      this.#working = this.#tick().finally(() => this.#schedule());
+      this.#working = this.#tick().then(() => this.#schedule(), this.#onFatal);
     }, waitMs);
   }
 
@@ -197,7 +204,7 @@ class Producer {
       this.#faults.spend('stall-blocks');
       return;
     }
-    // A disk that takes no block ends the process: a chain must not go on without its file.
+    // A disk that takes no block ends all: a chain must not go on without its file.
     await this.produce();
   }
 }

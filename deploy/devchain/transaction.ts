@@ -1,5 +1,14 @@
 import { asObject, fromBase58, fromHex, isHex, keccakHex, sha256Hex, toBase58, toHex } from './encoding.ts';
-import { decode, defaultOf, encode, type FieldType, isDefault, type MessageType } from './protobuf.ts';
+import {
+  decode,
+  defaultOf,
+  encode,
+  type FieldType,
+  field,
+  isDefault,
+  type MessageType,
+  message,
+} from './protobuf.ts';
 import {
   CONTRACTS,
   type ContractKind,
@@ -115,9 +124,13 @@ export function readCall(transaction: Transaction): ContractCall | undefined {
   return { kind, value } as ContractCall;
 }
 
-/** The account that a transaction acts for; every contract of the protocol holds it, mostly in field 1. */
+/** Contracts of every kind name their owner first. */
+const OWNED = message('protocol.AnyContract', { owner_address: field(1, 'bytes') });
+
+/** The account that a transaction acts for, `41…` hex; also for kinds that this chain does not execute. */
 export function ownerOf(transaction: Transaction): string {
-  return readCall(transaction)?.value.owner_address ?? '';
+  const value = transaction.raw.contract[0]?.parameter?.value ?? '';
+  return decode(OWNED, fromHex(value)).owner_address;
 }
 
 /** The address that a deployed contract gets, `41…` hex. */

@@ -1,4 +1,12 @@
+import { utils } from 'tronweb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseJson } from '../../../deploy/devchain/encoding.ts';
+import { signHash } from '../../../deploy/devchain/keys.ts';
+import {
+  makeTransaction,
+  transactionFromJson,
+  transactionToHex,
+} from '../../../deploy/devchain/transaction.ts';
 import { type SignedTransfer, startTestChain, type TestChain } from './test-chain.ts';
 
 /**
@@ -39,6 +47,41 @@ describe('a broadcast that is wrong in several ways hears of the first in java-t
     const transaction = await chain.signTransfer(1);
     const raw_data = { ...transaction.raw_data, ref_block_hash: '00'.repeat(8) };
     expect(await codeOf({ ...transaction, raw_data })).toBe('SIGERROR');
+  });
+
+  it('several contracts before the reference block', async () => {
+    const [contract] = (await chain.signTransfer(1)).raw_data.contract;
+    const { head } = chain.chain;
+    const transaction = {
+      visible: false,
+      txID: '',
+      raw_data: {
+        contract: [contract, contract],
+        ref_block_bytes: 'ffff',
+        ref_block_hash: '00'.repeat(8),
+        expiration: head.timestampMs + 60_000,
+      },
+    };
+    const txID = transactionFromJson(parseJson(JSON.stringify(transaction)))?.txId;
+    const signed = utils.crypto.signTransaction(chain.wallet.privateKey, { ...transaction, txID });
+    expect(await codeOf(signed)).toBe('OTHER_ERROR');
+  });
+
+  it('a kind that this chain does not execute is refused by name, its signature checked', async () => {
+    const known = transactionFromJson(parseJson(JSON.stringify(await chain.signTransfer(1))));
+    if (known === undefined) throw new Error('not read');
+    const [contract] = known.raw.contract;
+    const other = { ...known.raw, contract: [{ ...contract, type: 'WithdrawBalanceContract' }] };
+    const { txId } = makeTransaction(other, []);
+    const send = async (key: string): Promise<unknown> =>
+      chain.post('/wallet/broadcasthex', {
+        transaction: transactionToHex(makeTransaction(other, [signHash(txId, key)])),
+      });
+    expect(await send(chain.alice.privateKey)).toMatchObject({ code: 'SIGERROR' });
+    expect(await send(chain.wallet.privateKey)).toMatchObject({
+      code: 'CONTRACT_VALIDATE_ERROR',
+      message: expect.stringContaining('WithdrawBalanceContract is not executed'),
+    });
   });
 
   it('the reference block before an expiration too far ahead', async () => {

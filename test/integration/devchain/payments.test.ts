@@ -91,6 +91,32 @@ describe('unmodified tronweb on the development chain', () => {
     expect(chain.ledger()).toEqual([]);
   });
 
+  it('pays 1 TRX more for a memo', async () => {
+    const { head } = chain.chain;
+    const plain = await chain.tronWeb.transactionBuilder.sendTrx(
+      chain.alice.address,
+      1,
+      chain.wallet.address,
+      {
+        blockHeader: {
+          ref_block_bytes: head.id.slice(12, 16),
+          ref_block_hash: head.id.slice(16, 32),
+          expiration: head.timestampMs + 60_000,
+          timestamp: head.timestampMs,
+        },
+      },
+    );
+    const noted = await chain.tronWeb.transactionBuilder.addUpdateData(plain, 'for coffee', 'utf8', {
+      txLocal: true,
+    });
+    const signed = await chain.tronWeb.trx.sign(noted);
+    await chain.tronWeb.trx.sendRawTransaction(signed);
+    await chain.produce(3);
+    const info = await chain.tronWeb.trx.getTransactionInfo(signed.txID);
+    expect(info.fee).toBe(1_000_000);
+    expect(info.receipt.net_fee).toBeUndefined();
+  });
+
   it('deploys a contract and finds it where it said', async () => {
     const transaction = await chain.tronWeb.transactionBuilder.createSmartContract(
       {
