@@ -7,7 +7,7 @@ import { EVENT_BYTES_MAX } from './event.ts';
  */
 const HELD_BYTES_MAX = 64 * 1024 * 1024;
 
-export type BodyRefusal = 'body_too_large' | 'too_busy' | 'aborted';
+export type BodyRefusal = 'body_too_large' | 'throttled' | 'aborted';
 
 /** Reads bodies whole, within a bound for each and one for all. */
 export class BodyReader {
@@ -50,7 +50,7 @@ export class BodyReader {
         this.#heldBytes += chunk.length;
         chunks.push(chunk);
         if (bytes > EVENT_BYTES_MAX) finish('body_too_large');
-        else if (this.#heldBytes > this.#heldBytesMax) finish('too_busy');
+        else if (this.#heldBytes > this.#heldBytesMax) finish('throttled');
         // The stream tells its end a tick later than the last byte.
         else if (bytes === announced) finish(chunks.length === 1 ? chunk : Buffer.concat(chunks));
       });

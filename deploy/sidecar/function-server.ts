@@ -38,7 +38,7 @@ const KEEP_ALIVE_MS = 65_000;
 const RETRY_AFTER_SECONDS = 1;
 
 const TOO_BUSY: Problem = {
-  code: 'too_busy',
+  code: 'throttled',
   detail: 'All instances are busy. Nothing was done.',
   retryAfterSeconds: RETRY_AFTER_SECONDS,
 };
@@ -265,7 +265,7 @@ export class FunctionServer {
 
   #refuseBody(exchange: Exchange, refusal: BodyRefusal): void {
     if (refusal === 'aborted') exchange.response.destroy();
-    else if (refusal === 'too_busy') this.#refuse(exchange, TOO_BUSY, 'memory');
+    else if (refusal === 'throttled') this.#refuse(exchange, TOO_BUSY, 'memory');
     else this.#refuse(exchange, BODY_TOO_LARGE);
   }
 

@@ -9,7 +9,7 @@ const STATUS_BY_CODE = {
   request_timeout: 408,
   body_too_large: 413,
   expectation_failed: 417,
-  too_busy: 429,
+  throttled: 429,
   headers_too_large: 431,
   internal: 500,
   function_error: 502,

@@ -325,7 +325,7 @@ describe('the instances', () => {
     const refused = await ask(functionUrl, '/pay');
     expect([refused.status, refused.json().code, refused.headers['retry-after']]).toEqual([
       429,
-      'too_busy',
+      'throttled',
       '1',
     ]);
     gate.open();

@@ -65,7 +65,7 @@ describe('the reader of bodies', () => {
     };
     const held = await read('12345678');
     expect(held).toBeInstanceOf(Buffer);
-    expect(await read('1234')).toBe('too_busy');
+    expect(await read('1234')).toBe('throttled');
     const left = chunked();
     const leaving = reader.read(left);
     left.write('12');
@@ -73,7 +73,7 @@ describe('the reader of bodies', () => {
     expect(await leaving).toBe('aborted');
     // Neither the refused nor the left one is held any more: two bytes still fit.
     expect(await read('12')).toBeInstanceOf(Buffer);
-    expect(await read('1')).toBe('too_busy');
+    expect(await read('1')).toBe('throttled');
     if (held instanceof Buffer) reader.free(held);
     expect(await read('12345678')).toBeInstanceOf(Buffer);
   });
