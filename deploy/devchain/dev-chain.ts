@@ -1,4 +1,6 @@
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { lockFile } from '../local/file-lock.ts';
 import { type DevAccount, devAccounts, usdtAddress } from './accounts.ts';
 import type { Block } from './block.ts';
 import { Chain, type ForkTransactions } from './chain.ts';
@@ -99,6 +101,13 @@ export async function startDevChain(options: DevChainOptions): Promise<DevChain>
       fork: async (blocks, transactions) => (await gate.promise).fork(blocks, transactions),
     });
     started.push(faultsServer);
+    // Beside the folder, not in it: `fresh` deletes the folder.
+    await mkdir(dirname(dataFolder), { recursive: true });
+    const lock = lockFile(
+      `${dataFolder}.lock`,
+      (pid) => new Error(`a chain already runs on ${dataFolder} (pid ${pid})`),
+    );
+    started.unshift({ close: async () => lock.release() });
     if (options.fresh === true) await rm(dataFolder, { recursive: true, force: true });
     const opened = await Chain.open({ seed, dataFolder, intervalMs, solidLag, nowMs }).catch(
       (error: unknown) => {
@@ -108,7 +117,8 @@ export async function startDevChain(options: DevChainOptions): Promise<DevChain>
     );
     if (intervalMs !== null) await makeFirstBlocks(opened, intervalMs);
     chain = opened;
-    started.unshift(opened);
+    // Closed after what asks it, and before its folder is given up.
+    started.splice(1, 0, opened);
     const producer = new Producer(opened, faults, nowMs, onFatal);
     started.push(producer);
     gate.resolve(opened);

@@ -109,11 +109,11 @@ async function missingDatabase(machine: Machine, cached: Cached): Promise<readon
   if (!(version >= 17)) {
     const found = Number.isNaN(version) ? 'Java is missing' : `Java ${version} is too old`;
     missing.push(
-      `${found}: install a JDK 17 (Debian: apt-get install openjdk-17-jdk-headless), or set MONGO_URL`,
+      `${found}: install a JDK 17 (Debian: apt-get install default-jdk-headless), or set MONGO_URL`,
     );
   } else if (!cached.databaseLauncher && !machine.has('javac')) {
     missing.push(
-      'the Java compiler is missing: install a JDK 17, not a JRE (Debian: apt-get install openjdk-17-jdk-headless)',
+      'the Java compiler is missing: install a JDK 17, not a JRE (Debian: apt-get install default-jdk-headless)',
     );
   }
   if (!cached.databaseLauncher && !machine.has('mvn')) {

@@ -9,20 +9,11 @@
  *     .local/config/  .local/sidecar/  .local/logs/
  *     .local/nodes/<genesis>/              the same again for each other network (`--node`)
  */
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import {
-  existsSync,
-  linkSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { composeStackId, readStartTicks } from './processes.ts';
+import { isRunning, lockFile, type Owner, readText, thisProcess } from './file-lock.ts';
+import { composeStackId } from './processes.ts';
 
 export const DEFAULT_STATE_DIR = resolve(import.meta.dirname, '../../.local');
 
@@ -76,9 +67,6 @@ export class StateInUse extends Error {
   }
 }
 
-/** Names a process for good: a pid alone is used again. */
-type Owner = { readonly pid: number; readonly startTicks: string | undefined };
-
 export type StateLock = {
   /** Marks every process of this start; starts on the same folder share its first half. */
   readonly stackId: string;
@@ -92,63 +80,11 @@ export type StateLock = {
  */
 export function lockState(paths: StatePaths): StateLock {
   mkdirSync(paths.root, { recursive: true });
-  const owner: Owner = { pid: process.pid, startTicks: readStartTicks(process.pid) };
-  const content = JSON.stringify({ ...owner, nonce: randomUUID() });
-  const draft = `${paths.lock}.${process.pid}.${randomUUID()}`;
-  // A link appears with its content whole and only where there was none: the two things that a lock needs.
-  writeFileSync(draft, content, { flag: 'wx' });
-  try {
-    while (!tryLink(draft, paths.lock)) removeIfStale(paths);
-  } finally {
-    rmSync(draft, { force: true });
-  }
+  const lock = lockFile(paths.lock, (pid) => new StateInUse(paths.root, pid));
   return {
     stackId: composeStackId(keyOf(paths.root), randomBytes(6).toString('hex')),
-    release: () => {
-      if (readText(paths.lock) === content) rmSync(paths.lock, { force: true });
-    },
+    release: lock.release,
   };
-}
-
-function removeIfStale(paths: StatePaths): void {
-  const judged = readText(paths.lock);
-  if (judged === undefined) return;
-  const owner = parseOwner(judged);
-  if (owner !== undefined && isRunning(owner)) throw new StateInUse(paths.root, owner.pid);
-  // Between the judgement and the removal somebody else may have taken over: what is moved away must be
-  // what was judged, or else it goes back.
-  const aside = `${paths.lock}.stale.${randomUUID()}`;
-  try {
-    renameSync(paths.lock, aside);
-  } catch {
-    return;
-  }
-  if (readText(aside) !== judged) tryLink(aside, paths.lock);
-  rmSync(aside, { force: true });
-}
-
-function parseOwner(text: string): Owner | undefined {
-  try {
-    const { pid, startTicks } = JSON.parse(text) as Partial<Owner>;
-    return typeof pid === 'number' ? { pid, startTicks } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isRunning({ pid, startTicks }: Owner): boolean {
-  const found = readStartTicks(pid);
-  return found !== undefined && found === startTicks;
-}
-
-function tryLink(from: string, to: string): boolean {
-  try {
-    linkSync(from, to);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
 }
 
 /** Names the folder in the mark of its processes. */
@@ -173,7 +109,7 @@ export type StackFile = {
 };
 
 export function writeStackFile(paths: StatePaths, stack: Omit<StackFile, 'supervisor'>): void {
-  const supervisor: Owner = { pid: process.pid, startTicks: readStartTicks(process.pid) };
+  const supervisor = thisProcess();
   const draft = `${paths.stackFile}.draft`;
   writeFileSync(draft, `${JSON.stringify({ ...stack, supervisor }, null, 2)}\n`, { mode: 0o600 });
   renameSync(draft, paths.stackFile);
@@ -199,12 +135,4 @@ export function findRunningStacks(
     const stack = JSON.parse(text) as StackFile;
     return isRunning(stack.supervisor) ? [{ stateDir: folder, stack }] : [];
   });
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
 }

@@ -12,7 +12,7 @@ const CACHE_DIR = resolve(import.meta.dirname, '../../../.cache/database');
 
 export const NO_JDK =
   'the local database needs a JDK, version 17 or later: install one ' +
-  '(Debian: apt-get install openjdk-17-jdk-headless), or put mongod on PATH, or set MONGO_URL';
+  '(Debian: apt-get install default-jdk-headless), or put mongod on PATH, or set MONGO_URL';
 
 /** Maven with an empty cache and a slow mirror; it needs 5 s for these 6 MB on a good line. */
 const MAVEN_TIMEOUT_MS = 300_000;

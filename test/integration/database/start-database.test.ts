@@ -122,7 +122,7 @@ describe('the launcher of the emulator', () => {
     });
     expect(told.trim()).toBe(
       'the local database needs a JDK, version 17 or later: install one ' +
-        '(Debian: apt-get install openjdk-17-jdk-headless), or put mongod on PATH, or set MONGO_URL',
+        '(Debian: apt-get install default-jdk-headless), or put mongod on PATH, or set MONGO_URL',
     );
   });
 });

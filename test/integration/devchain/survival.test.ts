@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { startDevChain } from '../../../deploy/devchain/dev-chain.ts';
+
 const MAIN = join(import.meta.dirname, '../../../deploy/devchain/main.ts');
 
 type Running = { readonly process: ChildProcess; readonly url: string; readonly faultsUrl: string };
@@ -155,4 +157,19 @@ describe('the chain as a process', () => {
     const { timestamp } = (await ask(running.url, '/wallet/getnowblock')).block_header.raw_data;
     expect(Math.abs(Date.now() - 3_600_000 - timestamp)).toBeLessThan(10_000);
   });
+});
+
+it('a second chain on the same data is refused, on whatever ports, and the first goes on', async () => {
+  const dataFolder = join(folder, 'locked');
+  const first = await startDevChain({ dataFolder, intervalMs: null });
+  try {
+    await expect(startDevChain({ dataFolder, intervalMs: null })).rejects.toThrow(
+      `a chain already runs on ${dataFolder} (pid ${process.pid})`,
+    );
+    await first.produceBlock();
+  } finally {
+    await first.close();
+  }
+  const next = await startDevChain({ dataFolder, intervalMs: null });
+  await next.close();
 });
