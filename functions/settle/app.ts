@@ -11,8 +11,9 @@ export interface SettleAppParts {
   readonly logger: Logger;
 }
 
-// A run stops taking up payments well before the function's 30 s are over; the schedule brings the next one.
-const RUN_MS_MAX = 20_000;
+// A run stops taking up payments early enough for its last one to be finished within the function's 30 s, be it
+// by a walk of many blocks; the schedule brings the next run.
+const RUN_MS_MAX = 10_000;
 const PAYMENTS_MAX = 500;
 
 /** Settles once, within bounds. */

@@ -42,8 +42,8 @@ const PRICES_AGE_MS_MAX = 10 * 60_000;
 const WALK_WIDTH = 8;
 /** More blocks than an hour's worth are never walked. */
 const WALK_BLOCKS_MAX = 4_000;
-/** A node that answers slowly is not followed for longer; some 100 blocks of a usual attempt take seconds. */
-const WALK_MS_MAX = 30_000;
+/** A walk must end well within one invocation; some 100 blocks of a usual attempt take seconds, even over Tor. */
+const WALK_MS_MAX = 15_000;
 
 /** The TRON network behind one or more nodes' HTTP APIs. */
 export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
