@@ -8,10 +8,11 @@
  * KILL_AT counts from 1; odd is just before a call, even just after it. Prints `calls N` when it lives to the end.
  * The environment is a function's own.
  */
-import { composeEngine, type PortWrapper } from '../../shared/composition/compose-engine.ts';
+import { composeEngine } from '../../shared/composition/compose-engine.ts';
 import { readConfig } from '../../shared/runtime/config.ts';
 import { payOut } from '../../shared/usecases/pay-out.ts';
 import { settle } from '../../shared/usecases/settle.ts';
+import { atEachCall } from './each-call.ts';
 import { address } from './test-engine.ts';
 
 const [task, killAtText, key = '', recipient = '', amountMicro = '0'] = process.argv.slice(2);
@@ -22,21 +23,7 @@ const step = () => {
   calls += 1;
   if (calls === killAt) process.kill(process.pid, 'SIGKILL');
 };
-
-const mortal: PortWrapper = (port) =>
-  new Proxy(port, {
-    get: (target, name) => {
-      const member: unknown = Reflect.get(target, name);
-      if (typeof member !== 'function') return member;
-      return async (...args: unknown[]) => {
-        step();
-        const result: unknown = await Reflect.apply(member, target, args);
-        step();
-        return result;
-      };
-    },
-  });
-
+const mortal = atEachCall(step);
 const engine = composeEngine(readConfig(process.env, { needs: ['walletKey', 'encryptionKey'] }), mortal);
 if (task === 'pay') {
   await payOut(engine, {

@@ -2,6 +2,7 @@ import { parseTronAddress, type TronAddress } from '../../shared/domain/tron-add
 import type { Engine } from '../../shared/usecases/engine.ts';
 import { withBreaker } from '../../shared/usecases/payment-network-with-breaker.ts';
 import type { PaymentRules } from '../../shared/usecases/payment-rules.ts';
+import { atEachCall } from './each-call.ts';
 import { MemoryLedger } from './memory-ledger.ts';
 import { Crash, SimulatedChain } from './simulated-chain.ts';
 
@@ -59,25 +60,13 @@ export class World {
   engine(crashAt?: number): Engine & { readonly calls: () => number } {
     let calls = 0;
     let isDead = false;
-    const mortal = <T extends object>(port: T): T =>
-      new Proxy(port, {
-        get: (target, name) => {
-          const member: unknown = Reflect.get(target, name);
-          if (typeof member !== 'function') return member;
-          return async (...args: unknown[]) => {
-            step();
-            const result: unknown = await Reflect.apply(member, target, args);
-            step();
-            return result;
-          };
-        },
-      });
     const step = () => {
       calls += 1;
       // Once dead, nothing that is still under way may have a further effect.
       isDead ||= calls === crashAt;
       if (isDead) throw new Crash();
     };
+    const mortal = atEachCall(step);
     const ledger = mortal(this.ledger);
     const ids = { next: () => `id-${String(++this.#lastId).padStart(6, '0')}`, random: () => 0.5 };
     return {
