@@ -125,7 +125,8 @@ export async function ensureRie(options: EnsureRieOptions = {}): Promise<Rie> {
 
 /** Whether a start needs neither pip nor the network for RIE. `ensureRie` still checks what is there. */
 export async function isRieCached(cacheDir = CACHE_DIR): Promise<boolean> {
-  const architecture = thisArchitecture();
+  const architecture = knownArchitecture();
+  if (architecture === undefined) return false;
   const found = ORIGINS.map((origin) => access(pathIn(cacheDir, origin, architecture), constants.X_OK));
   return (await Promise.allSettled(found)).some(({ status }) => status === 'fulfilled');
 }
@@ -134,9 +135,15 @@ function pathIn(cacheDir: string, origin: Origin, architecture: Architecture): s
   return join(cacheDir, `aws-lambda-rie-${architecture}-${origin.sha256[architecture].slice(0, 12)}`);
 }
 
-function thisArchitecture(): Architecture {
+function knownArchitecture(): Architecture | undefined {
   if (process.platform === 'linux' && process.arch === 'x64') return 'x86_64';
   if (process.platform === 'linux' && process.arch === 'arm64') return 'arm64';
+  return undefined;
+}
+
+function thisArchitecture(): Architecture {
+  const architecture = knownArchitecture();
+  if (architecture !== undefined) return architecture;
   throw new Error(
     `AWS builds its runtime interface emulator for Linux on x86_64 and arm64, not for ${process.platform} ` +
       `on ${process.arch}; use a Linux machine, or set AWS_LAMBDA_RIE to the path of one`,

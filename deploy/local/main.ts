@@ -4,11 +4,11 @@
  *
  * Exit codes: 0 stopped as asked (with `--once`: both payments confirmed), 1 something failed, 2 wrong usage.
  */
-import { existsSync, readdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { isRieCached } from '../../build/rie.ts';
 import { EXIT, runCommand } from '../cli/arguments.ts';
 import { createClient } from '../cli/running-stack.ts';
 import { Console } from './console.ts';
+import { isLauncherBuilt } from './database/build-launcher.ts';
 import { payDemonstration } from './demonstration.ts';
 import { settingsOf } from './environment.ts';
 import { printNextSteps } from './next-steps.ts';
@@ -18,7 +18,6 @@ import { findMissing, MACHINE } from './preflight.ts';
 import { LocalStack } from './stack.ts';
 import { PartFailure, type SupervisorEvent } from './supervisor.ts';
 
-const REPOSITORY = resolve(import.meta.dirname, '../..');
 const SETTLE_INTERVAL_MS = 1_000;
 /** npm passes a Ctrl-C on that the terminal has already sent: what comes this soon is the same one. */
 const SAME_SIGNAL_MS = 700;
@@ -34,8 +33,8 @@ await runCommand('npm start', async () => {
     return EXIT.ok;
   }
   const missing = await findMissing(MACHINE, {
-    emulator: hasEntries('.cache/rie'),
-    databaseLauncher: hasEntries('.cache/database'),
+    emulator: await isRieCached(),
+    databaseLauncher: await isLauncherBuilt(),
   });
   for (const line of missing) process.stderr.write(`npm start: ${line}\n`);
   return missing.length > 0 ? EXIT.failed : run(options);
@@ -169,9 +168,4 @@ function whenAborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
-}
-
-function hasEntries(folder: string): boolean {
-  const path = join(REPOSITORY, folder);
-  return existsSync(path) && readdirSync(path).length > 0;
 }
