@@ -352,7 +352,7 @@ async function dropQuietly(engine: Engine, transitionId: string): Promise<void> 
 }
 
 /** The transfer that pays this payment. */
-export function transferOf(engine: Engine, payment: Payment): Transfer {
+function transferOf(engine: Engine, payment: Payment): Transfer {
   const { asset, amountMicro, recipient } = payment;
   return { asset, amountMicro, recipient, sender: engine.signer.wallet, contract: engine.rules.contract };
 }
@@ -375,35 +375,23 @@ export function limitExceeded(
 ): ServiceError {
   const { window, limitMicro, remainingMicro, fitsAtMs } = verdict;
   const name = window === 'hour' ? 'hourly' : 'daily';
+  const limit = formatAmount(limitMicro);
+  const remaining = formatAmount(remainingMicro);
+  const extra = { limit: name, limit_amount: limit, remaining };
   if (order.amountMicro > limitMicro) {
+    const message = `The amount is above the ${name} limit itself, ${limit} ${order.asset}.`;
     // No waiting helps; a day is only so that nobody asks again at once.
-    return new ServiceError(
-      'limit_exceeded',
-      `The amount is above the ${name} limit itself, ${formatAmount(limitMicro)} ${order.asset}.`,
-      {
-        retryAfterSeconds: 86_400,
-        extra: {
-          limit: name,
-          limit_amount: formatAmount(limitMicro),
-          remaining: formatAmount(remainingMicro),
-        },
-      },
-    );
+    return new ServiceError('limit_exceeded', message, { retryAfterSeconds: 86_400, extra });
   }
-  return new ServiceError(
-    'limit_exceeded',
-    `The ${name} limit of ${formatAmount(limitMicro)} ${order.asset} leaves ${formatAmount(remainingMicro)}.`,
-    {
-      // Unknown where it waits for open payments: those end within minutes.
-      retryAfterSeconds: fitsAtMs === null ? 60 : Math.max(1, Math.ceil((fitsAtMs - nowMs) / 1000)),
-      extra: {
-        limit: name,
-        limit_amount: formatAmount(limitMicro),
-        remaining: formatAmount(remainingMicro),
-        ...(fitsAtMs === null ? {} : { fits_at: new Date(fitsAtMs).toISOString() }),
-      },
-    },
-  );
+  const message = `The ${name} limit of ${limit} ${order.asset} leaves ${remaining}.`;
+  if (fitsAtMs === null) {
+    // It waits for open payments, and those end within minutes.
+    return new ServiceError('limit_exceeded', message, { retryAfterSeconds: 60, extra });
+  }
+  return new ServiceError('limit_exceeded', message, {
+    retryAfterSeconds: Math.max(1, Math.ceil((fitsAtMs - nowMs) / 1000)),
+    extra: { ...extra, fits_at: new Date(fitsAtMs).toISOString() },
+  });
 }
 
 /** The refusal while an operator's stop file is there. */

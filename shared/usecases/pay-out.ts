@@ -2,12 +2,11 @@ import { createHash } from 'node:crypto';
 import { type Breaker, TRANSITIONS_MAX } from '../domain/breaker.ts';
 import { admitCall } from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
-import { freeableUntilMs, judgeLimits } from '../domain/limits.ts';
 import { mayRetry, type Payment, type PaymentOrder } from '../domain/payment.ts';
 import { advancePayment, limitExceeded, type Progress, stopped, tooBusy } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
 import { circuitOpen } from './payment-network-with-breaker.ts';
-import { guardOf, refreshSolidHead } from './reserve-and-close.ts';
+import { guardOf, judgeOrder, refreshSolidHead } from './reserve-and-close.ts';
 
 /** One request to pay. */
 export interface PayOutRequest {
@@ -39,7 +38,8 @@ export interface PayOutResult {
 export async function payOut(engine: Engine, request: PayOutRequest): Promise<PayOutResult> {
   const fingerprint = fingerprintOf(request.order);
   const breaker = await engine.ledger.readBreaker();
-  const refusal = await findObstacle(engine, breaker, request.order);
+  const nowMs = await engine.ledger.serverTimeMs();
+  const refusal = await findObstacle(engine, breaker, request.order, nowMs);
   if (refusal !== null) {
     // Only a new payment is turned away: one that stands already is shown as it is.
     const standing = await engine.ledger.findPaymentByKey(request.caller, request.idempotencyKey);
@@ -49,7 +49,7 @@ export async function payOut(engine: Engine, request: PayOutRequest): Promise<Pa
     return replay(engine, standing, fingerprint);
   }
 
-  const payment = await newPayment(engine, request, fingerprint);
+  const payment = newPayment(engine, request, fingerprint, nowMs);
   const claimed = await engine.ledger.insertPayment(payment);
   if (claimed === 'inserted') return pay(engine, payment, request, breaker);
 
@@ -119,28 +119,24 @@ async function findObstacle(
   engine: Engine,
   breaker: Breaker,
   order: PaymentOrder,
+  nowMs: number,
 ): Promise<ServiceError | null> {
   const { ledger, rules } = engine;
   if (await engine.stopSwitch.isSet()) return stopped();
   if (breaker.transitions.length >= TRANSITIONS_MAX) return tooBusy();
-  const nowMs = await ledger.serverTimeMs();
   const admission = admitCall(breaker.circuit, rules.circuit, nowMs, 'dry-run');
   if (!admission.admitted) return circuitOpen(admission.reason, admission.retryAtMs - nowMs);
 
-  const judge = (
-    { books, solidHead }: Breaker,
-    freeMs = freeableUntilMs(nowMs, solidHead?.timestampMs ?? null),
-  ) => judgeLimits(books[order.asset], rules.limits[order.asset], rules.windows, order.amountMicro, freeMs);
-  let verdict = judge(breaker);
+  const first = judgeOrder(engine, breaker, order, nowMs);
+  let { verdict } = first;
   // Nothing may have asked for a head in a while; a newer one frees what has left the window since.
-  if (!verdict.fits && judge(breaker, nowMs).fits && (await refreshSolidHead(engine))) {
-    verdict = judge(await ledger.readBreaker());
+  if (first.newerHeadHelps && (await refreshSolidHead(engine))) {
+    ({ verdict } = judgeOrder(engine, await ledger.readBreaker(), order, nowMs));
   }
   return verdict.fits ? null : limitExceeded(order, verdict, nowMs);
 }
 
-async function newPayment(engine: Engine, request: PayOutRequest, fingerprint: string): Promise<Payment> {
-  const nowMs = await engine.ledger.serverTimeMs();
+function newPayment(engine: Engine, request: PayOutRequest, fingerprint: string, nowMs: number): Payment {
   return {
     ...request.order,
     id: `pay_${engine.ids.next()}`,

@@ -49,17 +49,18 @@ export function withBreaker(
     judge: (result: T) => Outcome = () => ({ ok: true }),
   ): Promise<T> {
     const { admission, clean } = await admit();
+    let outcome: Outcome = { ok: true };
     try {
       const result = await call(admission);
-      const outcome = judge(result);
-      // The usual case, a success while all is well, costs no further read and no write.
-      if (!(clean && outcome.ok)) await record(admission, outcome);
+      outcome = judge(result);
       return result;
     } catch (error) {
       const failed = error instanceof ServiceError && error.code === 'chain_unavailable';
-      const outcome: Outcome = failed ? { ok: false, reason: error.message } : { ok: true };
-      if (!(clean && outcome.ok)) await record(admission, outcome);
+      if (failed) outcome = { ok: false, reason: error.message };
       throw error;
+    } finally {
+      // The usual case, a success while all is well, costs no further read and no write.
+      if (!(clean && outcome.ok)) await record(admission, outcome);
     }
   }
 

@@ -7,7 +7,7 @@ import {
 } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { chargeSlots, freeableUntilMs, judgeLimits, type LimitVerdict } from '../domain/limits.ts';
-import { closingKind, isLive, type Payment } from '../domain/payment.ts';
+import { closingKind, isLive, isSettled, type Payment, type PaymentOrder } from '../domain/payment.ts';
 import { judgeTransition } from '../domain/transition-rules.ts';
 import type { PaymentGuard } from '../ports/ledger.ts';
 import type { Engine } from './engine.ts';
@@ -35,7 +35,7 @@ const RACES_MAX = 24;
  * @param known a breaker document that was read before the payment was last seen as it is here
  */
 export async function reserve(engine: Engine, payment: Payment, known?: Breaker): Promise<Reservation> {
-  const { ledger, rules } = engine;
+  const { ledger } = engine;
   let breaker = known;
   let headAsked = false;
   for (let race = 0; race < RACES_MAX; race += 1) {
@@ -58,15 +58,11 @@ export async function reserve(engine: Engine, payment: Payment, known?: Breaker)
     }
     if (!mayPush(breaker, payment.id)) return { kind: 'busy' };
 
-    const nowMs = await ledger.serverTimeMs();
-    const limits = rules.limits[payment.asset];
-    const book = breaker.books[payment.asset];
-    const freeMs = freeableUntilMs(nowMs, breaker.solidHead?.timestampMs ?? null);
-    const verdict = judgeLimits(book, limits, rules.windows, payment.amountMicro, freeMs);
+    const { verdict, newerHeadHelps } = judgeOrder(engine, breaker, payment, await ledger.serverTimeMs());
     if (!verdict.fits) {
-      // Slots are freed by the solid head that was last remembered; a newer one may free enough.
-      const wouldFit = judgeLimits(book, limits, rules.windows, payment.amountMicro, nowMs).fits;
-      if (!wouldFit || headAsked || !(await refreshSolidHead(engine))) return { kind: 'over_limit', verdict };
+      if (!newerHeadHelps || headAsked || !(await refreshSolidHead(engine))) {
+        return { kind: 'over_limit', verdict };
+      }
       headAsked = true;
       breaker = undefined;
       continue;
@@ -76,6 +72,22 @@ export async function reserve(engine: Engine, payment: Payment, known?: Breaker)
     breaker = undefined;
   }
   return { kind: 'busy' };
+}
+
+/**
+ * Judges an order against the limits as a breaker document shows them. `newerHeadHelps`: slots are freed by the
+ * solid head that was last remembered, and by the clock alone the amount would fit.
+ */
+export function judgeOrder(
+  { rules }: Engine,
+  { books, solidHead }: Breaker,
+  order: PaymentOrder,
+  nowMs: number,
+): { readonly verdict: LimitVerdict; readonly newerHeadHelps: boolean } {
+  const judge = (freeMs: number) =>
+    judgeLimits(books[order.asset], rules.limits[order.asset], rules.windows, order.amountMicro, freeMs);
+  const verdict = judge(freeableUntilMs(nowMs, solidHead?.timestampMs ?? null));
+  return { verdict, newerHeadHelps: !verdict.fits && judge(nowMs).fits };
 }
 
 /** Notes a pushed reservation in a payment that will be signed later, then drops the transition. */
@@ -113,7 +125,7 @@ export async function closeAccounts(engine: Engine, paymentId: string): Promise<
       continue;
     }
     const kind = closingKind(payment.status);
-    if (kind === 'none' || payment.reservationId === null || payment.closeId !== null) {
+    if (kind === 'none' || isSettled(payment)) {
       if (payment.settleAtMs !== null) await ledger.rescheduleVisit(paymentId, payment.settleAtMs, null);
       return true;
     }

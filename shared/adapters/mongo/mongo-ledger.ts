@@ -16,13 +16,15 @@ import {
   paymentDocument,
   paymentFrom,
 } from './documents.ts';
+import { readServerTimeMs } from './server-time.ts';
 import { isDuplicateKey, type StoreAccess, storeAccess } from './store-errors.ts';
 
 /** The ledger on MongoDB: every change one conditional update of one document. */
 export function mongoLedger(db: Db): Ledger {
   const payments: Collection<PaymentDocument> = db.collection(PAYMENTS);
   const breakers: Collection<BreakerDocument> = db.collection(BREAKER);
-  const { reading, writing } = storeAccess(db.client);
+  const access = storeAccess(db.client);
+  const { reading, writing } = access;
 
   async function changeBreaker(
     condition: Filter<BreakerDocument>,
@@ -50,17 +52,12 @@ export function mongoLedger(db: Db): Ledger {
   async function readBreakerDocument(): Promise<BreakerDocument> {
     const found = await reading(() => breakers.findOne({ _id: BREAKER_ID }));
     if (found !== null) return found;
-    await prepare(payments, breakers, { reading, writing });
+    await prepare(payments, breakers, access);
     return reading(async () => (await breakers.findOne({ _id: BREAKER_ID })) ?? breakerDocument(NEW_BREAKER));
   }
 
   return {
-    async serverTimeMs() {
-      const answer = await reading(() => db.command({ hello: 1 }));
-      const localTime: unknown = answer.localTime;
-      if (!(localTime instanceof Date)) throw new TypeError('the database server does not tell its time');
-      return localTime.getTime();
-    },
+    serverTimeMs: () => readServerTimeMs(db, access),
 
     async readBreaker() {
       return breakerFrom(await readBreakerDocument());

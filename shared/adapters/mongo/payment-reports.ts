@@ -11,6 +11,7 @@ import {
   PAYMENTS,
   type PaymentDocument,
 } from './documents.ts';
+import { readServerTimeMs } from './server-time.ts';
 import { storeAccess } from './store-errors.ts';
 
 /**
@@ -24,14 +25,11 @@ export function mongoPaymentReports(db: Db): PaymentReports {
   const payments = db.collection<PaymentDocument>(PAYMENTS);
   const breakers = db.collection<BreakerDocument>(BREAKER);
 
-  const { reading } = storeAccess(db.client);
+  const access = storeAccess(db.client);
+  const { reading } = access;
 
   return {
-    async serverTimeMs() {
-      const { localTime } = await reading(() => db.command({ hello: 1 }));
-      if (!(localTime instanceof Date)) throw new TypeError('the database server does not tell its time');
-      return localTime.getTime();
-    },
+    serverTimeMs: () => readServerTimeMs(db, access),
 
     async readBreaker() {
       const found = await reading(() => breakers.findOne({ _id: BREAKER_ID }));

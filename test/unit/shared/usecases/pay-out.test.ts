@@ -83,7 +83,7 @@ describe('paying out', () => {
   it('says that a payment is in flight while its claim is fresh and nothing is reserved', async () => {
     const world = new World();
     // Dies right after the claim is inserted.
-    await expect(payOut(world.engine(12), ORDER)).rejects.toThrow();
+    await expect(payOut(world.engine(10), ORDER)).rejects.toThrow();
     expect(world.ledger.payments.size).toBe(1);
     expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
 
