@@ -1,38 +1,72 @@
 import { type Circuit, CLOSED_CIRCUIT } from './circuit.ts';
-import { type AssetBook, EMPTY_BOOK } from './limits.ts';
+import { type AssetBook, EMPTY_BOOK, EMPTY_FEE_BOOK, type FeeBook } from './limits.ts';
 import type { Asset } from './money.ts';
 
 /**
- * The one document that all instances share: the circuit, the books of both assets, and the transitions that
- * are under way between it and single payments. It stays small however many payments are unfinished.
+ * The one document that all instances share: the circuit, an operator's pause, the books of both assets and of
+ * fees, and the transitions that are under way between it and single payments. It stays small however many
+ * payments are unfinished.
  */
 export interface Breaker {
-  /** Raised by every pushed transition, and by nothing else. */
-  readonly version: bigint;
+  /** Raised by every change of the spent slots: what was computed from older ones is then refused. */
+  readonly slotsVersion: bigint;
+  /** Raised by every pushed transition: two reads that show the same one saw no step begin in between. */
+  readonly pushes: bigint;
   readonly circuit: Circuit;
+  readonly pause: Pause | null;
   readonly books: Readonly<Record<Asset, AssetBook>>;
+  readonly fees: FeeBook;
   readonly transitions: readonly Transition[];
   /** The newest solid block that any instance has seen. */
   readonly solidHead: SolidHead | null;
 }
 
-/**
- * One step that touches two documents. It is pushed into the breaker together with its effect, then noted in
- * the payment, then dropped; whoever finds it left over can finish it or take it out.
- */
-export interface Transition {
-  /** Fresh for every push, so that a note names exactly one push. */
-  readonly id: string;
-  readonly paymentId: string;
-  readonly kind: TransitionKind;
-  /** The payment's generation for which it was pushed. */
-  readonly generation: number;
-  readonly asset: Asset;
-  readonly amountMicro: bigint;
+/** An operator's order to reserve and sign nothing; what is out is followed and sent again as ever. */
+export interface Pause {
+  readonly reason: string;
+  readonly by: string;
+  readonly atMs: number;
 }
 
-/** reserve: outstanding grows · commit: outstanding becomes spent · release: outstanding shrinks. */
-export type TransitionKind = 'reserve' | 'commit' | 'release';
+/**
+ * One step that touches two documents. It is pushed into the breaker, noted in the payment, then dropped;
+ * whoever finds it left over can finish it or take it out. A reservation counts from its push. A closing changes
+ * nothing until it is dropped, so that of two rivals only the one whose note won has its effect.
+ */
+export type Transition = Reservation | Closing;
+
+interface TransitionBase {
+  /** Fresh for every push, so that a note names exactly one push. */
+  readonly id: string;
+  /** The payment's, or the batch's, which reserves for all its items at once. */
+  readonly paymentId: string;
+  /** The payment's generation for which it was pushed. */
+  readonly generation: number;
+}
+
+export interface Reservation extends TransitionBase {
+  readonly kind: 'reserve';
+  readonly amounts: Amounts;
+  /** The most TRX that may be burned for it. */
+  readonly feeMicro: bigint;
+}
+
+/** commit: outstanding becomes spent · release: outstanding shrinks. Both say what was reserved. */
+export interface Closing extends TransitionBase {
+  readonly kind: 'commit' | 'release';
+  readonly amounts: Amounts;
+  readonly feeMicro: bigint;
+  /** What was burned in truth: it is spent even where the amount is released. */
+  readonly feeBurnedMicro: bigint;
+  /** When the payment ended: the later of the server's time and the block's. */
+  readonly endedAtMs: number;
+}
+
+export type Amounts = Readonly<Record<Asset, bigint>>;
+
+export function amountsOf(asset: Asset, amountMicro: bigint): Amounts {
+  return { USDT: 0n, TRX: 0n, [asset]: amountMicro };
+}
 
 /** A solidified block: no fork can remove it. */
 export interface SolidHead {
@@ -46,19 +80,22 @@ export interface SolidHead {
 export const TRANSITIONS_MAX = 64;
 
 export const NEW_BREAKER: Breaker = {
-  version: 0n,
+  slotsVersion: 0n,
+  pushes: 0n,
   circuit: CLOSED_CIRCUIT,
+  pause: null,
   books: { USDT: EMPTY_BOOK, TRX: EMPTY_BOOK },
+  fees: EMPTY_FEE_BOOK,
   transitions: [],
   solidHead: null,
 };
 
-/** The transition under way for a payment; at most one can be. */
-export function transitionOf(breaker: Breaker, paymentId: string): Transition | undefined {
-  return breaker.transitions.find((transition) => transition.paymentId === paymentId);
+/** The transitions under way for a payment: usually none or one; more where rivals pushed at the same time. */
+export function transitionsOf(breaker: Breaker, paymentId: string): readonly Transition[] {
+  return breaker.transitions.filter((transition) => transition.paymentId === paymentId);
 }
 
-/** Whether another transition of this payment may be pushed onto this version. */
+/** Whether another transition of this payment may be pushed. */
 export function mayPush(breaker: Breaker, paymentId: string): boolean {
-  return breaker.transitions.length < TRANSITIONS_MAX && transitionOf(breaker, paymentId) === undefined;
+  return breaker.transitions.length < TRANSITIONS_MAX && transitionsOf(breaker, paymentId).length === 0;
 }

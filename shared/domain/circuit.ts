@@ -11,6 +11,8 @@ export type Circuit =
       readonly generation: number;
       readonly openedAtMs: number;
       readonly reason: string;
+      /** What ends it: the network's recovery, by probes; or, where a person must look first, a reset alone. */
+      readonly until: 'recovery' | 'reset';
     }
   | {
       readonly kind: 'half_open';
@@ -64,6 +66,9 @@ export function admitCall(
   }
   if (circuit.kind === 'open') {
     const retryAtMs = circuit.openedAtMs + rules.recoveryTimeoutMs;
+    if (circuit.until === 'reset') {
+      return { admitted: false, retryAtMs: nowMs + rules.recoveryTimeoutMs, reason: circuit.reason };
+    }
     if (nowMs < retryAtMs) return { admitted: false, retryAtMs, reason: circuit.reason };
     const generation = circuit.generation + 1;
     return {
@@ -114,7 +119,25 @@ export function recordOutcome(
 
 /** Opens the circuit at once, whatever it was; the reason is shown by health, stats and refusals. */
 export function openCircuit(circuit: Circuit, reason: string, nowMs: number): Circuit {
-  return { kind: 'open', generation: circuit.generation + 1, openedAtMs: nowMs, reason };
+  // A tripped circuit stays so: that the network fails as well is no reason to close it by itself later.
+  if (isTripped(circuit)) return circuit;
+  return { kind: 'open', generation: circuit.generation + 1, openedAtMs: nowMs, reason, until: 'recovery' };
+}
+
+/** Opens the circuit until a person resets it: new payments stop, what is out is followed to its end. */
+export function tripCircuit(circuit: Circuit, reason: string, nowMs: number): Circuit {
+  if (isTripped(circuit)) return circuit;
+  return { kind: 'open', generation: circuit.generation + 1, openedAtMs: nowMs, reason, until: 'reset' };
+}
+
+/** Closes the circuit, whatever it was; late answers of older generations change nothing. */
+export function resetCircuit(circuit: Circuit): Circuit {
+  return { kind: 'closed', generation: circuit.generation + 1, failures: 0 };
+}
+
+/** Open for another reason than the network: it can be asked about what is already out. */
+export function isTripped(circuit: Circuit): boolean {
+  return circuit.kind === 'open' && circuit.until === 'reset';
 }
 
 function permit(id: string, rules: CircuitRules, nowMs: number): CircuitPermit {

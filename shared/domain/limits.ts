@@ -16,6 +16,8 @@ export interface SpentSlot {
 export interface AssetBook {
   /** The sum of all reservations that are neither committed nor released. */
   readonly outstandingMicro: bigint;
+  /** All that was ever committed: the wallet's audit rests on it. */
+  readonly spentTotalMicro: bigint;
   readonly hour: readonly SpentSlot[];
   readonly day: readonly SpentSlot[];
 }
@@ -35,8 +37,21 @@ export interface LimitWindows {
 export const LIMIT_WINDOWS: LimitWindows = { hourMs: 3_600_000, dayMs: 86_400_000 };
 
 export type LimitWindow = 'hour' | 'day';
+/** What can refuse an amount: the asset's rolling hour and day, or the rolling day of all fees. */
+export type LimitName = LimitWindow | 'fees';
 
-export const EMPTY_BOOK: AssetBook = { outstandingMicro: 0n, hour: [], day: [] };
+export const EMPTY_BOOK: AssetBook = { outstandingMicro: 0n, spentTotalMicro: 0n, hour: [], day: [] };
+
+/** What fees count against their daily cap, in sun. */
+export interface FeeBook {
+  /** The most that all unfinished payments may burn. */
+  readonly outstandingMicro: bigint;
+  /** All that was ever burned: the wallet's audit rests on it. */
+  readonly spentTotalMicro: bigint;
+  readonly day: readonly SpentSlot[];
+}
+
+export const EMPTY_FEE_BOOK: FeeBook = { outstandingMicro: 0n, spentTotalMicro: 0n, day: [] };
 
 // 360 slices an hour (10 s) and 288 a day (5 min) keep the breaker document small whatever the traffic.
 const HOUR_SLICES = 360;
@@ -47,7 +62,7 @@ export type LimitVerdict =
   | { readonly fits: true }
   | {
       readonly fits: false;
-      readonly window: LimitWindow;
+      readonly limit: LimitName;
       readonly limitMicro: bigint;
       readonly remainingMicro: bigint;
       /** When it would fit if nothing else changes; null where it cannot be told (it waits for open payments). */
@@ -69,11 +84,12 @@ export function countedMicro(
   windows: LimitWindows,
   freeMs: number,
 ): bigint {
-  const windowMs = window === 'hour' ? windows.hourMs : windows.dayMs;
-  return unfreed(book[window], windowMs, freeMs).reduce(
-    (sum, slot) => sum + slot.amountMicro,
-    book.outstandingMicro,
-  );
+  return book.outstandingMicro + spentMicro(book[window], lengthMs(window, windows), freeMs);
+}
+
+/** The fees that count against their daily cap at an instant of `freeableUntilMs`. */
+export function countedFeesMicro(fees: FeeBook, windows: LimitWindows, freeMs: number): bigint {
+  return fees.outstandingMicro + spentMicro(fees.day, windows.dayMs, freeMs);
 }
 
 /** Says whether an amount fits both windows, and if not, which one refuses and until when. */
@@ -86,19 +102,59 @@ export function judgeLimits(
 ): LimitVerdict {
   // The day is asked first: it is the longer wait, so its answer is the one worth giving.
   for (const window of ['day', 'hour'] as const) {
-    const limitMicro = window === 'hour' ? limits.hourlyMicro : limits.dailyMicro;
-    const counted = countedMicro(book, window, windows, freeMs);
-    if (counted + amountMicro <= limitMicro) continue;
-    const remainingMicro = counted < limitMicro ? limitMicro - counted : 0n;
-    return {
-      fits: false,
+    const limitMicro = limitOf(limits, window);
+    const windowMs = lengthMs(window, windows);
+    const verdict = judge(
       window,
+      book.outstandingMicro,
+      book[window],
+      windowMs,
       limitMicro,
-      remainingMicro,
-      fitsAtMs: whenItFits(book, window, windows, amountMicro, limitMicro, freeMs),
-    };
+      amountMicro,
+      freeMs,
+    );
+    if (!verdict.fits) return verdict;
   }
   return { fits: true };
+}
+
+/** Says whether a payment's fee fits under the daily cap of all fees. */
+export function judgeFees(
+  fees: FeeBook,
+  limitMicro: bigint,
+  windows: LimitWindows,
+  feeMicro: bigint,
+  freeMs: number,
+): LimitVerdict {
+  return judge('fees', fees.outstandingMicro, fees.day, windows.dayMs, limitMicro, feeMicro, freeMs);
+}
+
+/**
+ * The largest `outstandingMicro` beside which an amount fits both windows while these slots stand: the store
+ * compares it in the same step that adds the amount, so no two instances can both take the last of a limit.
+ */
+export function outstandingMaxMicro(
+  book: AssetBook,
+  limits: AssetLimits,
+  windows: LimitWindows,
+  amountMicro: bigint,
+  freeMs: number,
+): bigint {
+  const leaves = (window: LimitWindow) =>
+    limitOf(limits, window) - spentMicro(book[window], lengthMs(window, windows), freeMs) - amountMicro;
+  const [hour, day] = [leaves('hour'), leaves('day')];
+  return hour < day ? hour : day;
+}
+
+/** The same for fees. */
+export function feesOutstandingMaxMicro(
+  fees: FeeBook,
+  limitMicro: bigint,
+  windows: LimitWindows,
+  feeMicro: bigint,
+  freeMs: number,
+): bigint {
+  return limitMicro - spentMicro(fees.day, windows.dayMs, freeMs) - feeMicro;
 }
 
 /** Adds an ended payment's amount to the slots of both windows and forgets the slots that are free by now. */
@@ -118,6 +174,17 @@ export function chargeSlots(
     ),
     day: charge(unfreed(book.day, windows.dayMs, freeMs), windows.dayMs / DAY_SLICES, amountMicro, endedAtMs),
   };
+}
+
+/** Adds burned fees to the slots of their day, and forgets what is free by now. */
+export function chargeFees(
+  fees: FeeBook,
+  windows: LimitWindows,
+  feeMicro: bigint,
+  endedAtMs: number,
+  freeMs: number,
+): readonly SpentSlot[] {
+  return charge(unfreed(fees.day, windows.dayMs, freeMs), windows.dayMs / DAY_SLICES, feeMicro, endedAtMs);
 }
 
 function unfreed(slots: readonly SpentSlot[], windowMs: number, freeMs: number): SpentSlot[] {
@@ -142,19 +209,50 @@ function charge(
   return slots.toSpliced(at, 0, { untilMs, amountMicro });
 }
 
-function whenItFits(
-  book: AssetBook,
-  window: LimitWindow,
-  windows: LimitWindows,
-  amountMicro: bigint,
+function judge(
+  limit: LimitName,
+  outstandingMicro: bigint,
+  slots: readonly SpentSlot[],
+  windowMs: number,
   limitMicro: bigint,
+  amountMicro: bigint,
+  freeMs: number,
+): LimitVerdict {
+  const counted = outstandingMicro + spentMicro(slots, windowMs, freeMs);
+  if (counted + amountMicro <= limitMicro) return { fits: true };
+  return {
+    fits: false,
+    limit,
+    limitMicro,
+    remainingMicro: counted < limitMicro ? limitMicro - counted : 0n,
+    fitsAtMs: whenItFits(counted, slots, windowMs, limitMicro, amountMicro, freeMs),
+  };
+}
+
+function whenItFits(
+  countedMicro: bigint,
+  slots: readonly SpentSlot[],
+  windowMs: number,
+  limitMicro: bigint,
+  amountMicro: bigint,
   freeMs: number,
 ): number | null {
-  const windowMs = window === 'hour' ? windows.hourMs : windows.dayMs;
-  let counted = countedMicro(book, window, windows, freeMs);
-  for (const slot of unfreed(book[window], windowMs, freeMs)) {
+  let counted = countedMicro;
+  for (const slot of unfreed(slots, windowMs, freeMs)) {
     counted -= slot.amountMicro;
     if (counted + amountMicro <= limitMicro) return slot.untilMs + windowMs;
   }
   return null;
+}
+
+function spentMicro(slots: readonly SpentSlot[], windowMs: number, freeMs: number): bigint {
+  return unfreed(slots, windowMs, freeMs).reduce((sum, slot) => sum + slot.amountMicro, 0n);
+}
+
+function limitOf(limits: AssetLimits, window: LimitWindow): bigint {
+  return window === 'hour' ? limits.hourlyMicro : limits.dailyMicro;
+}
+
+function lengthMs(window: LimitWindow, windows: LimitWindows): number {
+  return window === 'hour' ? windows.hourMs : windows.dayMs;
 }

@@ -4,17 +4,42 @@ import type { TronAddress } from './tron-address.ts';
 /**
  * A payment's life:
  *
- *   accepted → signed → broadcast → confirmed | failed
- *      ↑          └──────────┴──→ accepted again, once the attempt is proven expired and absent
- *      └→ refused | expired            any live state → needs_review, on contradictory evidence
+ *   awaiting_approval → accepted → signed → broadcast → confirmed | failed
+ *          │               │ ↑        └──────────┴──→ accepted again, once the attempt is proven expired and absent
+ *          │               └→ refused | expired           any live state → needs_review, on contradictory evidence
+ *          └→ rejected, and from both cancelled | expired
  *
  * Live states may still move money. An end state never does; what it reserved is then committed or released.
+ * Solid evidence wins even over an end: such a payment becomes `needs_review`, until an operator rules.
  */
-export type PaymentStatus = LiveStatus | EndStatus;
+export type PaymentStatus = WaitingStatus | LiveStatus | EndStatus;
+/** Not yet to be paid: it holds no reservation, and nothing is signed for it. */
+export type WaitingStatus = 'awaiting_approval';
 export type LiveStatus = 'accepted' | 'signed' | 'broadcast';
-export type EndStatus = 'confirmed' | 'failed' | 'refused' | 'expired' | 'needs_review';
+export type EndStatus =
+  | 'confirmed'
+  | 'failed'
+  | 'refused'
+  | 'expired'
+  | 'cancelled'
+  | 'rejected'
+  | 'needs_review';
 
 export const LIVE_STATUSES: readonly LiveStatus[] = ['accepted', 'signed', 'broadcast'];
+export const END_STATUSES: readonly EndStatus[] = [
+  'confirmed',
+  'failed',
+  'refused',
+  'expired',
+  'cancelled',
+  'rejected',
+  'needs_review',
+];
+export const PAYMENT_STATUSES: readonly PaymentStatus[] = [
+  'awaiting_approval',
+  ...LIVE_STATUSES,
+  ...END_STATUSES,
+];
 
 /** What the caller asked for. Nothing of it ever changes. */
 export interface PaymentOrder {
@@ -29,7 +54,10 @@ export interface Payment extends PaymentOrder {
   /** `pay_` and a time-ordered unique id. */
   readonly id: string;
   readonly caller: string;
+  /** The caller's own; for a payment of a batch one that no caller can send. */
   readonly idempotencyKey: string;
+  /** The batch it came with, or null. */
+  readonly batchId: string | null;
   /** SHA-256 over the canonical order: the same key with another body is a caller's mistake. */
   readonly fingerprint: string;
   readonly status: PaymentStatus;
@@ -43,6 +71,10 @@ export interface Payment extends PaymentOrder {
   readonly closeId: string | null;
   /** Every transition id ever noted here, over all generations: a leftover among them is only to be dropped. */
   readonly notedIds: readonly string[];
+  /** The most TRX that the noted reservation counts for fees. */
+  readonly feeReservedMicro: bigint;
+  /** Who approved it; null where nobody had to, or has yet. */
+  readonly approvedBy: string | null;
   readonly attempts: readonly Attempt[];
   readonly history: readonly HistoryEntry[];
   readonly createdAtMs: number;
@@ -54,6 +86,8 @@ export interface Payment extends PaymentOrder {
   readonly reason: string | null;
   /** When `settle` looks at it next; null once nothing is left to do. */
   readonly settleAtMs: number | null;
+  /** Who took it up last: a run of `settle`, or the invocation that claimed it. `settleAtMs` ends the lease. */
+  readonly leaseOwner: string | null;
   readonly lastBroadcastAtMs: number | null;
 }
 
@@ -70,6 +104,8 @@ export interface Attempt {
   readonly feeLimitMicro: bigint;
   readonly signedAtMs: number;
   readonly outcome: AttemptOutcome;
+  /** What nodes answered when it was sent, the newest last. */
+  readonly answers: readonly NodeAnswer[];
   /** The block that holds it, once solid. */
   readonly blockNumber: number | null;
   readonly blockTimeMs: number | null;
@@ -78,6 +114,16 @@ export interface Attempt {
 
 /** live: may still land · expired: proven absent · paid, reverted: found in a solid block. */
 export type AttemptOutcome = 'live' | 'expired' | 'paid' | 'reverted';
+
+/** A node's answer to one broadcast, for people to read: it is never an outcome. */
+export interface NodeAnswer {
+  readonly atMs: number;
+  readonly node: string;
+  readonly code: string;
+}
+
+/** An attempt keeps its newest answers only. */
+export const ANSWERS_MAX = 20;
 
 /** Something that happened to a payment, for people to read. */
 export interface HistoryEntry {
@@ -100,27 +146,48 @@ export function liveAttempt(payment: Payment): Attempt | undefined {
 }
 
 /** What is still owed to the breaker document after an end: spent for good, or given back. */
-export function closingKind(status: EndStatus): 'commit' | 'release' | 'none' {
+export function closingKind(status: PaymentStatus): 'commit' | 'release' | 'none' {
   switch (status) {
     case 'confirmed':
       return 'commit';
     case 'failed':
     case 'refused':
     case 'expired':
+    case 'cancelled':
+    case 'rejected':
       return 'release';
+    case 'awaiting_approval':
+    case 'accepted':
+    case 'signed':
+    case 'broadcast':
     case 'needs_review':
-      // Nobody knows whether the money left, so it goes on counting until an operator rules.
+      // Money may still move, or nobody knows whether it did: it goes on counting.
       return 'none';
   }
 }
 
-/** Whether the payment's part in the breaker document is over. */
+/** Whether its amount is counted as outstanding under a reservation that is noted and not closed. */
+export function holdsReservation(payment: Payment): boolean {
+  return payment.reservationId !== null && payment.closeId === null;
+}
+
+/** Whether the payment is over: ended, and nothing of it is left to be committed or released. */
 export function isSettled(payment: Payment): boolean {
-  if (isLive(payment.status)) return false;
-  return payment.reservationId === null || payment.closeId !== null || payment.status === 'needs_review';
+  if (payment.status === 'needs_review') return payment.reservationId !== null;
+  return closingKind(payment.status) !== 'none' && !holdsReservation(payment);
 }
 
 /** Whether the same key may try again: refused for good, with nothing of the last try left standing. */
 export function mayRetry(payment: Payment): boolean {
-  return payment.status === 'refused' && (payment.reservationId === null || payment.closeId !== null);
+  return payment.status === 'refused' && !holdsReservation(payment);
+}
+
+/** The TRX that all its attempts are known to have burned, in sun. */
+export function feesBurnedMicro(payment: Payment): bigint {
+  return payment.attempts.reduce((sum, { feeMicro }) => sum + (feeMicro ?? 0n), 0n);
+}
+
+/** Whether it has attempts that were taken for dead: should one be found on the chain, a person must look. */
+export function hasDeadAttempts(payment: Payment): boolean {
+  return payment.attempts.some(({ outcome }) => outcome === 'expired' || outcome === 'live');
 }

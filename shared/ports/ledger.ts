@@ -1,50 +1,91 @@
-import type { Breaker, SolidHead, Transition } from '../domain/breaker.ts';
+import type { Batch } from '../domain/batch.ts';
+import type { Breaker, Closing, Pause, Reservation, SolidHead } from '../domain/breaker.ts';
 import type { Circuit } from '../domain/circuit.ts';
-import type { AssetBook } from '../domain/limits.ts';
-import type { Attempt, EndStatus, HistoryEntry, Payment } from '../domain/payment.ts';
+import type { ClosedBooks } from '../domain/closings.ts';
+import type { Asset } from '../domain/money.ts';
+import type { Attempt, EndStatus, HistoryEntry, NodeAnswer, Payment } from '../domain/payment.ts';
 
 /**
- * The store of payments and of the one breaker document.
+ * The store of payments, of batches, and of the one breaker document.
  *
  * Every method is one read from the primary with read concern majority, or one conditional change of one
  * document, acknowledged by a majority and journaled. A change answers whether its condition held; false means
  * that nothing was changed. Two documents never change together: the order of calls is the protocol (reserve →
- * note → drop; close → commit or release → note → drop), and always the breaker is read before the payment.
+ * note → drop; close → announce → note → apply), and always the breaker is read before the payment.
  *
  * All methods throw `ServiceError`:
  * - `store_unavailable`: nothing was done (or it was a read)
  * - `outcome_unknown`: the change may or may not have been made; read again before going on
  */
-export interface Ledger extends BreakerStore, PaymentStore {
+export interface Ledger extends BreakerStore, PaymentStore, BatchStore {
   /** The database server's clock, milliseconds since 1970: the only clock that all instances share. */
   serverTimeMs(): Promise<number>;
+
+  /**
+   * Takes up payments and batches whose `settleAtMs` has come, longest waiting first: each goes to one owner until
+   * the lease ends. One read where nothing is due.
+   */
+  claimDue(lease: Lease, nowMs: number, limit: number): Promise<Due>;
+
+  /** Puts off the next visit of what this owner still holds, in one step for all of them. */
+  putOff(owner: string, ids: readonly string[], settleAtMs: number): Promise<void>;
+}
+
+export interface Lease {
+  /** An id of one run or invocation, not of a process. */
+  readonly owner: string;
+  readonly untilMs: number;
+}
+
+export interface Due {
+  readonly payments: readonly Payment[];
+  readonly batches: readonly Batch[];
 }
 
 export interface BreakerStore {
   readBreaker(): Promise<Breaker>;
 
   /**
-   * Adds a transition with its effect to the version that was read.
-   * Condition: that version still stands and no transition of the same payment is under way.
-   * @param slots for a commit: the slots after the charge, computed from that same version
+   * Counts a reservation. Condition: the slots that the room was computed from stand, outstanding sums are within
+   * that room, nobody has paused payments, there is place for one more transition, and none of the same payment
+   * is under way.
+   * @param room null for what the chain has taken already: it counts whatever the limits say
    */
-  pushTransition(
-    version: bigint,
-    transition: Transition,
-    slots: Pick<AssetBook, 'hour' | 'day'> | null,
-  ): Promise<boolean>;
+  pushReservation(reservation: Reservation, room: ReservationRoom | null): Promise<boolean>;
 
-  /** Removes an entry whose payment holds its note. Condition: it is there. */
+  /**
+   * Announces closings, which changes no book yet. Condition: there is place for all of them, and none of these
+   * payments has a transition under way.
+   */
+  pushClosings(closings: readonly Closing[]): Promise<boolean>;
+
+  /**
+   * Removes noted closings together with their effects. Condition: all of them are there; and where slots are
+   * charged, the slots they were computed from stand.
+   */
+  applyClosings(slotsVersion: bigint, closings: readonly Closing[], after: ClosedBooks): Promise<boolean>;
+
+  /** Removes an entry without touching the books: a noted reservation, or a closing whose rival won. */
   dropTransition(transitionId: string): Promise<boolean>;
 
-  /** Removes a reservation together with its effect. Condition: it is there. Only reservations are taken out. */
-  takeOutReservation(transition: Transition): Promise<boolean>;
+  /** Removes a reservation together with its effect. Condition: it is there. */
+  takeOutReservation(reservation: Reservation): Promise<boolean>;
 
   /** Replaces the circuit. Condition: the circuit is still the one that was read. */
   replaceCircuit(read: Circuit, next: Circuit): Promise<boolean>;
 
+  /** Pauses or resumes. Condition: it was resumed or paused before. */
+  setPause(pause: Pause | null): Promise<boolean>;
+
   /** Remembers a newer solid head. Condition: it is newer than the remembered one. */
   advanceSolidHead(head: SolidHead): Promise<boolean>;
+}
+
+/** The most that may be outstanding, without the new reservation, for it to fit. */
+export interface ReservationRoom {
+  readonly slotsVersion: bigint;
+  readonly outstandingMaxMicro: Readonly<Record<Asset, bigint>>;
+  readonly feesOutstandingMaxMicro: bigint;
 }
 
 /** Which payment, generation and attempt a change is meant for; it changes nothing for any other. */
@@ -54,31 +95,28 @@ export interface PaymentGuard {
   readonly attemptNumber: number;
 }
 
+/** 'exists': the caller's key stands for something · 'reference_taken': its reference does. Nothing was stored. */
+export type Claim = 'inserted' | 'exists' | 'reference_taken';
+
 export interface PaymentStore {
-  /**
-   * Claims the caller's idempotency key by inserting the payment itself.
-   * @returns 'exists' where the caller has used the key before (that payment is there to be read)
-   */
-  insertPayment(payment: Payment): Promise<'inserted' | 'exists'>;
+  /** Claims the caller's idempotency key, and its reference if there is one, by inserting the payment itself. */
+  insertPayment(payment: Payment): Promise<Claim>;
 
   findPayment(paymentId: string): Promise<Payment | null>;
-  findPaymentByKey(caller: string, idempotencyKey: string): Promise<Payment | null>;
+  findPayments(paymentIds: readonly string[]): Promise<Payment[]>;
 
-  /** Payments whose `settleAtMs` has come, longest waiting first. */
-  findDue(nowMs: number, limit: number): Promise<Payment[]>;
+  /** What a caller's key stands for. */
+  findByKey(caller: string, idempotencyKey: string): Promise<Claimed | null>;
 
-  /**
-   * Moves the next visit, or ends the visits of an ended payment (null). Condition: nobody else has moved it, so
-   * one settler takes a payment at a time.
-   */
-  rescheduleVisit(paymentId: string, seenSettleAtMs: number, settleAtMs: number | null): Promise<boolean>;
+  /** Ends the visits. Condition: of this generation, in this end state, and nothing is left to commit or release. */
+  endVisits(guard: PaymentGuard, status: EndStatus): Promise<boolean>;
 
-  /** Notes a reservation. Condition: accepted, of this generation, and none noted. */
-  noteReservation(guard: PaymentGuard, reservationId: string, change: PaymentChange): Promise<boolean>;
+  /** Notes a reservation. Condition: accepted (or to be reviewed), of this generation, and none noted. */
+  noteReservation(guard: PaymentGuard, note: ReservationNote, change: PaymentChange): Promise<boolean>;
 
   /**
    * Stores a signed attempt; its bytes may leave only once this has answered true, or after a read shows it.
-   * Condition: accepted, this generation and attempt; and where `noteId` is given no other reservation noted (it
+   * Condition: accepted, this generation and attempt; and where a note is given no other reservation noted (it
    * is noted by this same write), else one noted.
    * @returns 'moved' where the condition did not hold, 'tx_id_taken' where another attempt has the very same
    *   transaction id: nothing was stored, sign again with another timestamp
@@ -86,20 +124,12 @@ export interface PaymentStore {
   storeSigned(
     guard: PaymentGuard,
     attempt: Attempt,
-    noteId: string | null,
+    note: ReservationNote | null,
     change: PaymentChange,
   ): Promise<'stored' | 'moved' | 'tx_id_taken'>;
 
-  /**
-   * Records what came of sending the bytes. Condition: signed or broadcast, this generation and attempt.
-   * @param isOut whether a node may have taken them: only then the payment is broadcast
-   */
-  recordBroadcast(
-    guard: PaymentGuard,
-    broadcastAtMs: number,
-    isOut: boolean,
-    change: PaymentChange,
-  ): Promise<boolean>;
+  /** Records what came of sending the bytes. Condition: signed or broadcast, this generation and attempt. */
+  recordBroadcast(guard: PaymentGuard, broadcast: BroadcastRecord, change: PaymentChange): Promise<boolean>;
 
   /**
    * Returns the payment to accepted with the next attempt number, its reservation kept. Only on proof that the
@@ -107,7 +137,10 @@ export interface PaymentStore {
    */
   reaccept(guard: PaymentGuard, change: PaymentChange): Promise<boolean>;
 
-  /** Ends the payment. Condition: still in the live state that was read, same generation and attempt. */
+  /**
+   * Ends the payment: a live one, one that waits for approval, or one that an operator rules on. Condition: still
+   * in the state that was read, same generation and attempt.
+   */
   closePayment(
     guard: PaymentGuard,
     from: Payment['status'],
@@ -118,8 +151,56 @@ export interface PaymentStore {
   /** Notes the commit or release. Condition: that end state, a reservation noted, none closed. */
   noteClose(guard: PaymentGuard, status: EndStatus, closeId: string, change: PaymentChange): Promise<boolean>;
 
-  /** Opens a refused payment for another try of the same key. Condition: refused, nothing of the last try left. */
-  retryRefused(guard: PaymentGuard, payByMs: number, change: PaymentChange): Promise<boolean>;
+  /**
+   * Opens a refused payment for another try of the same key. Condition: refused, nothing of the last try left.
+   * @param status where the amount has to be approved first, `awaiting_approval`
+   */
+  retryRefused(
+    guard: PaymentGuard,
+    status: 'accepted' | 'awaiting_approval',
+    payByMs: number,
+    change: PaymentChange,
+  ): Promise<boolean>;
+
+  /** Lets a payment be made that waited for it. Condition: awaiting approval, of this generation. */
+  approve(guard: PaymentGuard, approver: string, payByMs: number, change: PaymentChange): Promise<boolean>;
+
+  /**
+   * Leaves an ended payment to an operator, because the chain contradicts its end. Condition: still in that end
+   * state, and its reservation still held, or not, as it was read.
+   * @param holds whether its reservation still stands; if not, the payment begins a new generation, whose
+   *   amount is yet to be counted
+   */
+  reopenForReview(
+    guard: PaymentGuard,
+    from: EndStatus,
+    holds: boolean,
+    found: { readonly attemptNumber: number; readonly included: Inclusion },
+    change: PaymentChange,
+  ): Promise<boolean>;
+}
+
+export type Claimed =
+  | { readonly kind: 'payment'; readonly payment: Payment }
+  | { readonly kind: 'batch'; readonly batch: Batch };
+
+export interface ReservationNote {
+  readonly reservationId: string;
+  readonly feeReservedMicro: bigint;
+}
+
+export interface BroadcastRecord {
+  readonly atMs: number;
+  /** Whether a node may have taken the bytes: only then the payment is broadcast. */
+  readonly isOut: boolean;
+  readonly answers: readonly NodeAnswer[];
+}
+
+/** Where a transaction stands in the chain. */
+export interface Inclusion {
+  readonly blockNumber: number;
+  readonly blockTimeMs: number;
+  readonly feeMicro: bigint;
 }
 
 /** How a payment ended. */
@@ -128,11 +209,7 @@ export interface PaymentEnd {
   readonly reason: string | null;
   readonly endedAtMs: number;
   /** Where the attempt's transaction was found, if it was. */
-  readonly included: {
-    readonly blockNumber: number;
-    readonly blockTimeMs: number;
-    readonly feeMicro: bigint;
-  } | null;
+  readonly included: Inclusion | null;
 }
 
 /** What every change of a payment also says. */
@@ -142,4 +219,32 @@ export interface PaymentChange {
   readonly settleAtMs: number | null;
   /** What the payment waits for; left as it is where undefined. */
   readonly reason?: string | null;
+}
+
+/** Which batch and generation a change is meant for. */
+export interface BatchGuard {
+  readonly batchId: string;
+  readonly generation: number;
+}
+
+export interface BatchStore {
+  /** Claims the caller's idempotency key, and the references of all items, by inserting the batch itself. */
+  insertBatch(batch: Batch): Promise<Claim>;
+
+  findBatch(batchId: string): Promise<Batch | null>;
+
+  /** Notes the reservation. Condition: accepted, of this generation, and none noted. From here on it is admitted. */
+  noteBatchReservation(guard: BatchGuard, reservationId: string): Promise<boolean>;
+
+  /** Inserts the payments of a batch, each holding its part of the reservation. Those that are there stay as they are. */
+  insertItems(payments: readonly Payment[]): Promise<void>;
+
+  /** Says that all payments are there. Condition: accepted, with this reservation noted. */
+  admitBatch(guard: BatchGuard, reservationId: string): Promise<boolean>;
+
+  /** Refuses a batch. Condition: accepted, of this generation, and no reservation noted. */
+  refuseBatch(guard: BatchGuard, reason: string): Promise<boolean>;
+
+  /** Opens a refused batch for another try of the same key. Condition: refused, of this generation. */
+  retryBatch(guard: BatchGuard, payByMs: number, settleAtMs: number): Promise<boolean>;
 }
