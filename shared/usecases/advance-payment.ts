@@ -1,8 +1,14 @@
-import type { Breaker, SolidHead, Transition } from '../domain/breaker.ts';
+import type { Breaker, Pause, Reservation, SolidHead } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
-import type { LimitVerdict } from '../domain/limits.ts';
 import { formatAmount } from '../domain/money.ts';
-import { type Attempt, type EndStatus, isLive, liveAttempt, type Payment } from '../domain/payment.ts';
+import {
+  type Attempt,
+  type EndStatus,
+  holdsReservation,
+  isSettled,
+  liveAttempt,
+  type Payment,
+} from '../domain/payment.ts';
 import {
   type Evidence,
   joinEvidence,
@@ -12,10 +18,20 @@ import {
   provesAbsenceByWalk,
   type Transfer,
 } from '../domain/transfer-evidence.ts';
-import type { PaymentChange, PaymentEnd } from '../ports/ledger.ts';
-import type { BroadcastAnswer, TransferPlan } from '../ports/payment-network.ts';
+import type { PaymentChange, PaymentEnd, ReservationNote } from '../ports/ledger.ts';
+import type { BroadcastAnswer, InFlight, TransferPlan } from '../ports/payment-network.ts';
+import { UnreadableBytes } from '../ports/vault.ts';
 import type { Engine } from './engine.ts';
-import { closeAccounts, guardOf, noteReservation, reserve } from './reserve-and-close.ts';
+import { lookOnceMore } from './look-once-more.ts';
+import {
+  closeAccounts,
+  countForReview,
+  guardOf,
+  noteOf,
+  noteReservation,
+  type OverLimit,
+  reserve,
+} from './reserve-and-close.ts';
 
 /**
  * Moves one payment on, as far as it goes now, from what is stored. `pay` calls it once for a new payment and
@@ -34,6 +50,8 @@ export interface AdvanceOptions {
   readonly breaker?: Breaker;
   /** Stop once the amount is reserved; `settle` signs. */
   readonly reserveOnly?: boolean;
+  /** Leave the account of a payment that ends to the caller, who closes many at once. */
+  readonly leaveOpen?: boolean;
 }
 
 /** Two equal transfers in one millisecond are rare; more than this many in a row are a fault. */
@@ -44,60 +62,137 @@ export async function advancePayment(
   payment: Payment,
   options: AdvanceOptions = {},
 ): Promise<Progress> {
-  if (!isLive(payment.status)) {
-    await closeAccounts(engine, payment.id);
-    return progress(await reread(engine, payment));
+  switch (payment.status) {
+    case 'awaiting_approval':
+      return lapse(engine, payment);
+    case 'accepted':
+      return advanceAccepted(engine, payment, options);
+    case 'signed':
+    case 'broadcast':
+      return followAttempt(engine, payment, options);
+    case 'needs_review':
+      await countForReview(engine, payment);
+      return progress(await reread(engine, payment));
+    default:
+      if (isSettled(payment)) await lookOnceMore(engine, payment, transferOf(engine, payment));
+      if (options.leaveOpen !== true) await closeAccounts(engine, payment.id);
+      return progress(await reread(engine, payment));
   }
-  return payment.status === 'accepted'
-    ? advanceAccepted(engine, payment, options)
-    : followAttempt(engine, payment);
+}
+
+async function lapse(engine: Engine, payment: Payment): Promise<Progress> {
+  const nowMs = await engine.ledger.serverTimeMs();
+  if (nowMs < payment.payByMs) return progress(payment);
+  return end(engine, payment, {}, 'expired', 'nobody approved it in time', nowMs);
 }
 
 async function advanceAccepted(engine: Engine, payment: Payment, options: AdvanceOptions): Promise<Progress> {
-  const { ledger, network } = engine;
+  const { ledger, network, rules } = engine;
   const nowMs = await ledger.serverTimeMs();
   if (nowMs >= payment.payByMs) {
-    return end(engine, payment, 'expired', 'it could not be paid in time', nowMs);
+    return end(engine, payment, options, 'expired', 'it could not be paid in time', nowMs);
   }
   if (await engine.stopSwitch.isSet()) return { payment, waitsFor: stopped() };
+  const refusal = await judgeRecipient(engine, payment);
+  if (refusal !== null) return end(engine, payment, options, 'refused', refusal.message, nowMs, refusal);
+
+  const breaker = options.breaker ?? (await ledger.readBreaker());
+  if (breaker.pause !== null) return { payment, waitsFor: paused(breaker.pause) };
+
+  let plan: TransferPlan | ServiceError | undefined;
+  if (options.reserveOnly !== true) {
+    plan = await prepare(engine, payment, breaker);
+    if (plan instanceof ServiceError && isRefusal(plan)) {
+      // Ended as it was read: should another process have signed it meanwhile, this refusal is not its own.
+      return end(engine, payment, options, 'refused', plan.message, nowMs, plan);
+    }
+  }
+  const canSign = plan !== undefined && !(plan instanceof ServiceError);
+  // Nobody has simulated it yet: the most that may be signed is counted.
+  const feeMicro = canSign ? plan.feeMaxMicro : rules.feeReserveMicro;
 
   // A reservation is noted by the very write that stores the signed bytes, where nothing comes between.
-  let unnoted: Transition | null = null;
+  let unnoted: Reservation | null = null;
   if (payment.reservationId === null) {
-    const reservation = await reserve(engine, payment, options.breaker);
-    if (reservation.kind === 'moved') return progress(await reread(engine, payment));
-    if (reservation.kind === 'busy') return { payment, waitsFor: tooBusy() };
-    if (reservation.kind === 'over_limit') {
-      const refusal = limitExceeded(payment, reservation.verdict, nowMs);
-      return end(engine, payment, 'refused', refusal.message, nowMs, refusal);
+    const reserving = await reserve(engine, payment, feeMicro, options.breaker);
+    if (reserving.kind === 'moved') return progress(await reread(engine, payment));
+    if (reserving.kind === 'busy') return { payment, waitsFor: tooBusy() };
+    if (reserving.kind === 'paused') return { payment, waitsFor: paused(reserving.pause) };
+    if (reserving.kind === 'over_limit') {
+      const over = limitExceeded(reserving.verdict, nowMs);
+      return end(engine, payment, options, 'refused', over.message, nowMs, over);
     }
-    unnoted = reservation.transition;
+    unnoted = reserving.reservation;
   }
-  if (options.reserveOnly === true) {
-    if (unnoted !== null) await noteReservation(engine, payment, unnoted, 'the amount is reserved');
-    return progress(await reread(engine, payment));
+  if (!canSign) {
+    const detail = plan?.message ?? 'the amount is reserved';
+    if (unnoted !== null) await noteReservation(engine, payment, unnoted, detail);
+    return { payment: await reread(engine, payment), waitsFor: plan ?? null };
   }
+  const reservedMicro = unnoted?.feeMicro ?? payment.feeReservedMicro;
+  if (plan.feeMaxMicro > reservedMicro) {
+    const refused = new ServiceError(
+      'fee_above_cap',
+      `The fee could now reach ${formatAmount(plan.feeMaxMicro)} TRX, more than the ${formatAmount(reservedMicro)} reserved for it.`,
+    );
+    return end(engine, payment, options, 'refused', refused.message, nowMs, refused);
+  }
+  return signAndSend(engine, payment, plan, unnoted === null ? null : noteOf(unnoted));
+}
 
-  let plan: TransferPlan;
+/** @returns the problem where the transfer cannot be prepared: a refusal of it, or a chain that is away */
+async function prepare(
+  engine: Engine,
+  payment: Payment,
+  breaker: Breaker,
+): Promise<TransferPlan | ServiceError> {
   try {
-    plan = await network.prepareTransfer(transferOf(engine, payment));
+    return await engine.network.prepareTransfer(
+      transferOf(engine, payment),
+      inFlightBeside(breaker, payment),
+    );
   } catch (error) {
-    if (!(error instanceof ServiceError)) throw error;
-    if (unnoted !== null) await noteReservation(engine, payment, unnoted, error.message);
-    if (isRefusal(error)) {
-      // Ended as it was read: should another process have signed it meanwhile, this refusal is not its own.
-      return end(engine, payment, 'refused', error.message, nowMs, error);
-    }
-    return { payment: await reread(engine, payment), waitsFor: error };
+    if (error instanceof ServiceError) return error;
+    throw error;
   }
-  return signAndSend(engine, payment, plan, unnoted?.id ?? null);
+}
+
+/** What all other unfinished payments may still take from the wallet. */
+export function inFlightBeside(
+  { books, fees }: Breaker,
+  payment: Pick<
+    Payment,
+    'asset' | 'amountMicro' | 'reservationId' | 'closeId' | 'feeReservedMicro'
+  > | null,
+  asset = payment?.asset ?? 'USDT',
+): InFlight {
+  const own = payment !== null && holdsReservation(payment) ? payment : null;
+  const of = (which: 'USDT' | 'TRX') =>
+    books[which].outstandingMicro - (own?.asset === which ? own.amountMicro : 0n);
+  return {
+    amountMicro: of(asset),
+    trxMicro: of('TRX'),
+    feeMicro: fees.outstandingMicro - (own?.feeReservedMicro ?? 0n),
+  };
+}
+
+/** Asked before anything is reserved, and again before each signature: the lists may have changed. */
+export async function judgeRecipient(
+  { recipients }: Pick<Engine, 'recipients'>,
+  { recipient }: Pick<Payment, 'recipient'>,
+): Promise<ServiceError | null> {
+  const verdict = await recipients.judge(recipient);
+  if (verdict === 'allowed') return null;
+  const why =
+    verdict === 'on_the_deny_list' ? 'is on the deny list' : 'is not on the list of allowed recipients';
+  return new ServiceError('recipient_refused', `The recipient ${why}.`, { field: 'to' });
 }
 
 async function signAndSend(
   engine: Engine,
   payment: Payment,
   plan: TransferPlan,
-  noteId: string | null,
+  note: ReservationNote | null,
 ): Promise<Progress> {
   const { ledger, rules, signer, vault, ids } = engine;
   const guard = guardOf(payment);
@@ -116,11 +211,12 @@ async function signAndSend(
       feeLimitMicro: plan.feeLimitMicro,
       signedAtMs: nowMs,
       outcome: 'live',
+      answers: [],
       blockNumber: null,
       blockTimeMs: null,
       feeMicro: null,
     };
-    const stored = await storeSigned(engine, guard, attempt, noteId, {
+    const stored = await storeSigned(engine, guard, attempt, note, {
       entry: {
         atMs: nowMs,
         event: 'signed',
@@ -134,7 +230,7 @@ async function signAndSend(
       // The entry in the breaker is only a leftover from here on; dropping it need not hold up the broadcast.
       const [answers] = await Promise.all([
         send(engine, signed.bytes, attempt),
-        noteId === null ? undefined : dropQuietly(engine, noteId),
+        note === null ? undefined : dropQuietly(engine, note.reservationId),
       ]);
       return recordAnswers(engine, payment, answers);
     }
@@ -151,11 +247,11 @@ async function storeSigned(
   engine: Engine,
   guard: ReturnType<typeof guardOf>,
   attempt: Attempt,
-  noteId: string | null,
+  note: ReservationNote | null,
   change: PaymentChange,
 ): Promise<'stored' | 'moved' | 'tx_id_taken'> {
   try {
-    return await engine.ledger.storeSigned(guard, attempt, noteId, change);
+    return await engine.ledger.storeSigned(guard, attempt, note, change);
   } catch (error) {
     if (!(error instanceof ServiceError) || error.code !== 'outcome_unknown') throw error;
     const seen = await engine.ledger.findPayment(guard.paymentId);
@@ -166,18 +262,13 @@ async function storeSigned(
 }
 
 /** Looks for the attempt's transaction in solid blocks, and does what that asks for. */
-async function followAttempt(engine: Engine, payment: Payment): Promise<Progress> {
+async function followAttempt(engine: Engine, payment: Payment, options: AdvanceOptions): Promise<Progress> {
   const { ledger, network, rules } = engine;
   const attempt = liveAttempt(payment);
   const nowMs = await ledger.serverTimeMs();
   if (attempt === undefined) {
-    return end(
-      engine,
-      payment,
-      'needs_review',
-      'it is marked as signed, but holds no attempt that can land',
-      nowMs,
-    );
+    const reason = 'it is marked as signed, but holds no attempt that can land';
+    return end(engine, payment, options, 'needs_review', reason, nowMs);
   }
   const { solidHead } = await ledger.readBreaker();
   let testimonies: NodeTestimony[];
@@ -195,19 +286,19 @@ async function followAttempt(engine: Engine, payment: Payment): Promise<Progress
   );
   switch (evidence.kind) {
     case 'paid':
-      return end(engine, payment, 'confirmed', null, nowMs, null, evidence);
+      return end(engine, payment, options, 'confirmed', null, nowMs, null, evidence);
     case 'reverted': {
       const reason = `the chain reverted it (${evidence.reason}); the funds did not move`;
-      return end(engine, payment, 'failed', reason, nowMs, null, evidence);
+      return end(engine, payment, options, 'failed', reason, nowMs, null, evidence);
     }
     case 'contradictory':
-      return end(engine, payment, 'needs_review', evidence.reason, nowMs);
+      return end(engine, payment, options, 'needs_review', evidence.reason, nowMs);
     case 'unknown':
       return progress(payment);
     case 'absent':
       if (await isProvenAbsent(engine, attempt, testimonies, solidHead))
-        return expireAttempt(engine, payment, nowMs);
-      return rebroadcast(engine, payment, attempt, nowMs);
+        return expireAttempt(engine, payment, options, nowMs);
+      return rebroadcast(engine, payment, options, attempt, nowMs);
   }
 }
 
@@ -233,10 +324,15 @@ async function isProvenAbsent(
   }
 }
 
-async function expireAttempt(engine: Engine, payment: Payment, nowMs: number): Promise<Progress> {
+async function expireAttempt(
+  engine: Engine,
+  payment: Payment,
+  options: AdvanceOptions,
+  nowMs: number,
+): Promise<Progress> {
   if (nowMs >= payment.payByMs) {
     const reason = 'no attempt was included in time; each is proven absent from the chain';
-    return end(engine, payment, 'expired', reason, nowMs);
+    return end(engine, payment, options, 'expired', reason, nowMs);
   }
   await engine.ledger.reaccept(guardOf(payment), {
     entry: { atMs: nowMs, event: 'attempt_expired', detail: `attempt ${payment.attemptNumber} never landed` },
@@ -249,15 +345,22 @@ async function expireAttempt(engine: Engine, payment: Payment, nowMs: number): P
 async function rebroadcast(
   engine: Engine,
   payment: Payment,
+  options: AdvanceOptions,
   attempt: Attempt,
   nowMs: number,
 ): Promise<Progress> {
   const isDue =
     payment.lastBroadcastAtMs === null || nowMs >= payment.lastBroadcastAtMs + engine.rules.rebroadcastMs;
   if (!isDue || nowMs >= attempt.expirationMs) return progress(payment);
-  // Bytes that cannot be opened (a wrong key in the configuration, say) fail this visit, never the payment: the
-  // chain still tells whether they landed, and their expiry makes way for the next attempt.
-  const bytes = engine.vault.open(attempt.sealed, payment.id, attempt.number);
+  let bytes: Uint8Array;
+  try {
+    bytes = engine.vault.open(attempt.sealed, payment.id, attempt.number);
+  } catch (error) {
+    if (!(error instanceof UnreadableBytes)) throw error;
+    // They may have left before, and nobody can send them again: a person must look.
+    const reason = `the stored transaction of attempt ${attempt.number} cannot be read (${error.message})`;
+    return end(engine, payment, options, 'needs_review', reason, nowMs);
+  }
   return recordAnswers(engine, payment, await send(engine, bytes, attempt));
 }
 
@@ -291,7 +394,12 @@ async function recordAnswers(
     settleAtMs: nowMs + rules.revisitMs,
     reason: mayHaveLeft ? null : `no node takes the transaction (${detail})`,
   };
-  await ledger.recordBroadcast(guardOf(payment), nowMs, mayHaveLeft, change);
+  const record = {
+    atMs: nowMs,
+    isOut: mayHaveLeft,
+    answers: answers.map(({ node, code }) => ({ atMs: nowMs, node, code })),
+  };
+  await ledger.recordBroadcast(guardOf(payment), record, change);
   const accepted = answers.some((answer) => answer.kind === 'accepted' || answer.kind === 'duplicate');
   const waitsFor = accepted
     ? null
@@ -303,6 +411,7 @@ async function recordAnswers(
 async function end(
   engine: Engine,
   payment: Payment,
+  options: AdvanceOptions,
   status: EndStatus,
   reason: string | null,
   nowMs: number,
@@ -328,7 +437,9 @@ async function end(
     settleAtMs: status === 'needs_review' ? null : nowMs,
     reason,
   });
-  if (closed && status !== 'needs_review') await closeAccounts(engine, payment.id);
+  if (closed && status !== 'needs_review' && options.leaveOpen !== true) {
+    await closeAccounts(engine, payment.id);
+  }
   return { payment: await reread(engine, payment), waitsFor: closed ? refusal : null };
 }
 
@@ -352,7 +463,10 @@ async function dropQuietly(engine: Engine, transitionId: string): Promise<void> 
 }
 
 /** The transfer that pays this payment. */
-function transferOf(engine: Engine, payment: Payment): Transfer {
+export function transferOf(
+  engine: Pick<Engine, 'signer' | 'rules'>,
+  payment: Pick<Payment, 'asset' | 'amountMicro' | 'recipient'>,
+): Transfer {
   const { asset, amountMicro, recipient } = payment;
   return { asset, amountMicro, recipient, sender: engine.signer.wallet, contract: engine.rules.contract };
 }
@@ -367,23 +481,19 @@ function isRefusal(error: ServiceError): boolean {
   );
 }
 
-/** The refusal for an amount that does not fit, saying which limit, what is left, and when it would fit. */
-export function limitExceeded(
-  order: Pick<Payment, 'asset' | 'amountMicro'>,
-  verdict: Extract<LimitVerdict, { fits: false }>,
-  nowMs: number,
-): ServiceError {
-  const { window, limitMicro, remainingMicro, fitsAtMs } = verdict;
-  const name = window === 'hour' ? 'hourly' : 'daily';
-  const limit = formatAmount(limitMicro);
+/** The refusal for what does not fit, saying which limit, what is left, and when it would fit. */
+export function limitExceeded(over: OverLimit, nowMs: number): ServiceError {
+  const { limit, limitMicro, remainingMicro, fitsAtMs, asset, neededMicro } = over;
+  const name = { hour: 'hourly', day: 'daily', fees: 'daily fee' }[limit];
+  const amount = formatAmount(limitMicro);
   const remaining = formatAmount(remainingMicro);
-  const extra = { limit: name, limit_amount: limit, remaining };
-  if (order.amountMicro > limitMicro) {
-    const message = `The amount is above the ${name} limit itself, ${limit} ${order.asset}.`;
+  const extra = { limit: name, limit_amount: amount, remaining };
+  if (neededMicro > limitMicro) {
+    const message = `The amount is above the ${name} limit itself, ${amount} ${asset}.`;
     // No waiting helps; a day is only so that nobody asks again at once.
     return new ServiceError('limit_exceeded', message, { retryAfterSeconds: 86_400, extra });
   }
-  const message = `The ${name} limit of ${limit} ${order.asset} leaves ${remaining}.`;
+  const message = `The ${name} limit of ${amount} ${asset} leaves ${remaining}.`;
   if (fitsAtMs === null) {
     // It waits for open payments, and those end within minutes.
     return new ServiceError('limit_exceeded', message, { retryAfterSeconds: 60, extra });
@@ -391,6 +501,13 @@ export function limitExceeded(
   return new ServiceError('limit_exceeded', message, {
     retryAfterSeconds: Math.max(1, Math.ceil((fitsAtMs - nowMs) / 1000)),
     extra: { ...extra, fits_at: new Date(fitsAtMs).toISOString() },
+  });
+}
+
+/** The refusal while an operator has paused payments. */
+export function paused({ reason }: Pause): ServiceError {
+  return new ServiceError('payments_paused', `An operator has paused payments: ${reason}.`, {
+    retryAfterSeconds: 60,
   });
 }
 

@@ -2,6 +2,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Ids } from '../ports/ids.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { PaymentNetwork, Signer } from '../ports/payment-network.ts';
+import type { RecipientPolicy } from '../ports/recipient-policy.ts';
 import type { StopSwitch } from '../ports/stop-switch.ts';
 import type { Vault } from '../ports/vault.ts';
 import type { PaymentRules } from './payment-rules.ts';
@@ -13,6 +14,7 @@ export interface Engine {
   readonly signer: Signer;
   readonly vault: Vault;
   readonly stopSwitch: StopSwitch;
+  readonly recipients: RecipientPolicy;
   readonly clock: Clock;
   readonly ids: Ids;
   readonly rules: PaymentRules;

@@ -1,12 +1,12 @@
-import { createHash } from 'node:crypto';
-import { type Breaker, TRANSITIONS_MAX } from '../domain/breaker.ts';
-import { admitCall } from '../domain/circuit.ts';
+import type { Breaker } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { mayRetry, type Payment, type PaymentOrder } from '../domain/payment.ts';
-import { advancePayment, limitExceeded, type Progress, stopped, tooBusy } from './advance-payment.ts';
+import type { Claimed } from '../ports/ledger.ts';
+import { advancePayment, type Progress } from './advance-payment.ts';
+import { afterClaim, fingerprintOf, inFlight, keyReused, referenceTaken, unclear } from './claims.ts';
 import type { Engine } from './engine.ts';
-import { circuitOpen } from './payment-network-with-breaker.ts';
-import { guardOf, judgeOrder, refreshSolidHead } from './reserve-and-close.ts';
+import { demandOfOrder, findObstacle, judgeOrder } from './obstacles.ts';
+import { guardOf } from './reserve-and-close.ts';
 
 /** One request to pay. */
 export interface PayOutRequest {
@@ -27,8 +27,8 @@ export interface PayOutResult {
  * Pays an order once, however often and wherever it is asked with the same key.
  *
  * @throws ServiceError
- * - `limit_exceeded`, `circuit_open`, `payments_stopped`, `too_busy`, `store_unavailable`: nothing is under way;
- *   the same key and order may be tried again
+ * - `limit_exceeded`, `circuit_open`, `payments_stopped`, `payments_paused`, `too_busy`, `above_maximum`,
+ *   `reference_taken`, `store_unavailable`: nothing is under way; the same key and order may be tried again
  * - `recipient_refused`, `insufficient_funds`, `fee_above_cap`, `simulation_failed`: refused, and stored as such;
  *   likewise
  * - `idempotency_key_reused`: the key stands for another order
@@ -36,27 +36,42 @@ export interface PayOutResult {
  * - `outcome_unknown`: it may be under way; ask again with the same key
  */
 export async function payOut(engine: Engine, request: PayOutRequest): Promise<PayOutResult> {
-  const fingerprint = fingerprintOf(request.order);
-  const breaker = await engine.ledger.readBreaker();
-  const nowMs = await engine.ledger.serverTimeMs();
-  const refusal = await findObstacle(engine, breaker, request.order, nowMs);
+  const { ledger } = engine;
+  const { caller, idempotencyKey, order } = request;
+  const fingerprint = fingerprintOf(order);
+  const breaker = await ledger.readBreaker();
+  const nowMs = await ledger.serverTimeMs();
+  const verdict = await judgeOrder(engine, order);
+  const refusal = verdict.refusal ?? (await findObstacle(engine, breaker, demandOfOrder(order), nowMs));
   if (refusal !== null) {
     // Only a new payment is turned away: one that stands already is shown as it is.
-    const standing = await engine.ledger.findPaymentByKey(request.caller, request.idempotencyKey);
-    const isNew =
-      standing === null || (standing.status === 'refused' && standing.fingerprint === fingerprint);
-    if (isNew) throw refusal;
+    const standing = await ledger.findByKey(caller, idempotencyKey);
+    if (standing === null || isRefused(standing, fingerprint)) throw refusal;
     return replay(engine, standing, fingerprint);
   }
 
-  const payment = newPayment(engine, request, fingerprint, nowMs);
-  const claimed = await engine.ledger.insertPayment(payment);
-  if (claimed === 'inserted') return pay(engine, payment, request, breaker);
+  const payment = newPayment(engine, request, fingerprint, verdict.needsApproval, nowMs);
+  const claim = await ledger.insertPayment(payment);
+  if (claim === 'reference_taken') throw referenceTaken();
+  if (claim === 'inserted') {
+    if (verdict.needsApproval) return { payment, replayed: false };
+    return pay(engine, payment, request, breaker);
+  }
 
-  const standing = await engine.ledger.findPaymentByKey(request.caller, request.idempotencyKey);
+  const standing = await ledger.findByKey(caller, idempotencyKey);
   if (standing === null) throw unclear();
-  if (standing.fingerprint === fingerprint && mayRetry(standing)) return retry(engine, standing, request);
+  if (isRefused(standing, fingerprint) && standing.kind === 'payment' && mayRetry(standing.payment)) {
+    return retry(engine, standing.payment, request, verdict.needsApproval);
+  }
   return replay(engine, standing, fingerprint);
+}
+
+function isRefused(standing: Claimed, fingerprint: string): boolean {
+  return (
+    standing.kind === 'payment' &&
+    standing.payment.status === 'refused' &&
+    standing.payment.fingerprint === fingerprint
+  );
 }
 
 async function pay(
@@ -86,112 +101,81 @@ async function pay(
   return { payment: progress.payment, replayed: false };
 }
 
-async function retry(engine: Engine, refused: Payment, request: PayOutRequest): Promise<PayOutResult> {
-  const nowMs = await engine.ledger.serverTimeMs();
-  const opened = await engine.ledger.retryRefused(guardOf(refused), nowMs + engine.rules.payByMs, {
-    entry: { atMs: nowMs, event: 'accepted', detail: 'asked again with the same key' },
-    settleAtMs: nowMs + engine.rules.leaseMs,
-    reason: null,
-  });
+async function retry(
+  engine: Engine,
+  refused: Payment,
+  request: PayOutRequest,
+  needsApproval: boolean,
+): Promise<PayOutResult> {
+  const { ledger, rules } = engine;
+  const nowMs = await ledger.serverTimeMs();
+  // Who has approved this very order has done so for good.
+  const waits = needsApproval && refused.approvedBy === null;
+  const payByMs = nowMs + (waits ? rules.approveByMs : rules.payByMs);
+  const opened = await ledger.retryRefused(
+    guardOf(refused),
+    waits ? 'awaiting_approval' : 'accepted',
+    payByMs,
+    {
+      entry: {
+        atMs: nowMs,
+        event: waits ? 'awaiting_approval' : 'accepted',
+        detail: 'asked again with the same key',
+      },
+      settleAtMs: waits ? payByMs : nowMs + rules.leaseMs,
+      reason: null,
+    },
+  );
   if (!opened) throw inFlight();
-  const payment = await engine.ledger.findPayment(refused.id).catch((error: unknown) => {
+  const payment = await ledger.findPayment(refused.id).catch((error: unknown) => {
     throw afterClaim(error);
   });
   if (payment === null) throw inFlight();
-  return pay(engine, payment, request, undefined);
+  return waits ? { payment, replayed: false } : pay(engine, payment, request, undefined);
 }
 
-async function replay(engine: Engine, standing: Payment, fingerprint: string): Promise<PayOutResult> {
-  if (standing.fingerprint !== fingerprint) {
-    throw new ServiceError('idempotency_key_reused', 'This key was used before, for another payment.', {
-      field: 'Idempotency-Key',
-    });
-  }
-  const notReserved = standing.status === 'accepted' && standing.reservationId === null;
-  const leaseEndsMs = standing.settleAtMs ?? 0;
+async function replay(engine: Engine, standing: Claimed, fingerprint: string): Promise<PayOutResult> {
+  if (standing.kind !== 'payment' || standing.payment.fingerprint !== fingerprint) throw keyReused();
+  const { payment } = standing;
+  const notReserved = payment.status === 'accepted' && payment.reservationId === null;
+  const leaseEndsMs = payment.settleAtMs ?? 0;
   if (notReserved && (await engine.ledger.serverTimeMs()) < leaseEndsMs) throw inFlight();
-  if (standing.status === 'refused') throw inFlight();
-  return { payment: standing, replayed: true };
+  if (payment.status === 'refused') throw inFlight();
+  return { payment, replayed: true };
 }
 
-/** What stands in the way of any new payment of this order, told before anything is stored. */
-async function findObstacle(
-  engine: Engine,
-  breaker: Breaker,
-  order: PaymentOrder,
+function newPayment(
+  { ids, rules }: Engine,
+  { order, caller, idempotencyKey }: PayOutRequest,
+  fingerprint: string,
+  needsApproval: boolean,
   nowMs: number,
-): Promise<ServiceError | null> {
-  const { ledger, rules } = engine;
-  if (await engine.stopSwitch.isSet()) return stopped();
-  if (breaker.transitions.length >= TRANSITIONS_MAX) return tooBusy();
-  const admission = admitCall(breaker.circuit, rules.circuit, nowMs, 'dry-run');
-  if (!admission.admitted) return circuitOpen(admission.reason, admission.retryAtMs - nowMs);
-
-  const first = judgeOrder(engine, breaker, order, nowMs);
-  let { verdict } = first;
-  // Nothing may have asked for a head in a while; a newer one frees what has left the window since.
-  if (first.newerHeadHelps && (await refreshSolidHead(engine))) {
-    ({ verdict } = judgeOrder(engine, await ledger.readBreaker(), order, nowMs));
-  }
-  return verdict.fits ? null : limitExceeded(order, verdict, nowMs);
-}
-
-function newPayment(engine: Engine, request: PayOutRequest, fingerprint: string, nowMs: number): Payment {
+): Payment {
+  const payByMs = nowMs + (needsApproval ? rules.approveByMs : rules.payByMs);
+  const status = needsApproval ? 'awaiting_approval' : 'accepted';
   return {
-    ...request.order,
-    id: `pay_${engine.ids.next()}`,
-    caller: request.caller,
-    idempotencyKey: request.idempotencyKey,
+    ...order,
+    id: `pay_${ids.next()}`,
+    caller,
+    idempotencyKey,
+    batchId: null,
     fingerprint,
-    status: 'accepted',
+    status,
     generation: 0,
     attemptNumber: 1,
     reservationId: null,
     closeId: null,
     notedIds: [],
+    feeReservedMicro: 0n,
+    approvedBy: null,
     attempts: [],
-    history: [{ atMs: nowMs, event: 'accepted', detail: `asked by ${request.caller}` }],
+    history: [{ atMs: nowMs, event: status, detail: `asked by ${caller}` }],
     createdAtMs: nowMs,
-    payByMs: nowMs + engine.rules.payByMs,
+    payByMs,
     endedAtMs: null,
-    reason: null,
-    settleAtMs: nowMs + engine.rules.leaseMs,
+    reason: needsApproval ? 'it waits for approval' : null,
+    settleAtMs: needsApproval ? payByMs : nowMs + rules.leaseMs,
+    leaseOwner: ids.next(),
     lastBroadcastAtMs: null,
   };
-}
-
-/** The same for every body that orders the same payment, whatever its spelling (`25` and `25.0`). */
-function fingerprintOf(order: PaymentOrder): string {
-  const canonical = JSON.stringify([
-    order.asset,
-    order.amountMicro.toString(),
-    order.recipient,
-    order.reference,
-  ]);
-  return createHash('sha256').update(canonical).digest('hex');
-}
-
-function inFlight(): ServiceError {
-  return new ServiceError(
-    'payment_in_flight',
-    'This payment is being worked on; ask again with the same key.',
-    {
-      retryAfterSeconds: 1,
-    },
-  );
-}
-
-/**
- * The claim stands and `settle` goes on with it, so whatever stopped this invocation ("the store is away", "too
- * busy"), that nothing is under way is no longer ours to say.
- */
-function afterClaim(error: unknown): unknown {
-  return error instanceof ServiceError && error.code !== 'internal' ? unclear(error) : error;
-}
-
-function unclear(cause?: ServiceError): ServiceError {
-  return new ServiceError('outcome_unknown', 'The payment may be under way; ask again with the same key.', {
-    retryAfterSeconds: cause?.retryAfterSeconds ?? 2,
-    cause,
-  });
 }

@@ -1,11 +1,20 @@
 import type { SolidHead } from '../domain/breaker.ts';
-import { type Admission, admitCall, type Circuit, openCircuit, recordOutcome } from '../domain/circuit.ts';
+import {
+  type Admission,
+  admitCall,
+  type Circuit,
+  isTripped,
+  openCircuit,
+  recordOutcome,
+} from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Ids } from '../ports/ids.ts';
 import type { BreakerStore, Ledger } from '../ports/ledger.ts';
 import type { BroadcastAnswer, PaymentNetwork } from '../ports/payment-network.ts';
 import type { PaymentRules } from './payment-rules.ts';
 
+/** begin: the first call for a new transfer · follow: what is already out, which goes on while payments are tripped. */
+type Purpose = 'begin' | 'follow';
 type Outcome = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
 /** More lost races for the circuit than this in a row mean that something else is wrong. */
@@ -30,13 +39,16 @@ export function withBreaker(
           (head) => head,
         ),
       ),
-    prepareTransfer: (transfer) =>
-      guarded((admission) =>
-        inTime(
-          admission,
-          () => network.prepareTransfer(transfer),
-          (plan) => plan.referenceBlock,
-        ),
+    prepareTransfer: (transfer, inFlight) =>
+      guarded(
+        (admission) =>
+          inTime(
+            admission,
+            () => network.prepareTransfer(transfer, inFlight),
+            (plan) => plan.referenceBlock,
+          ),
+        undefined,
+        'begin',
       ),
     broadcast: (bytes, txId) => guarded(() => network.broadcast(bytes, txId), judgeAnswers),
     takeTestimony: (txId, knownHead) => guarded(() => network.takeTestimony(txId, knownHead)),
@@ -47,8 +59,9 @@ export function withBreaker(
   async function guarded<T>(
     call: (admission: Admission) => Promise<T>,
     judge: (result: T) => Outcome = () => ({ ok: true }),
+    purpose: Purpose = 'follow',
   ): Promise<T> {
-    const { admission, clean } = await admit();
+    const { admission, clean } = await admit(purpose);
     let outcome: Outcome = { ok: true };
     try {
       const result = await call(admission);
@@ -64,7 +77,7 @@ export function withBreaker(
     }
   }
 
-  async function admit(): Promise<{ admission: Admission; clean: boolean }> {
+  async function admit(purpose: Purpose): Promise<{ admission: Admission; clean: boolean }> {
     for (let race = 0; race < RACES_MAX; race += 1) {
       const { circuit } = await ledger.readBreaker();
       if (circuit.kind === 'closed') {
@@ -72,6 +85,9 @@ export function withBreaker(
           admission: { generation: circuit.generation, permitId: null },
           clean: circuit.failures === 0,
         };
+      }
+      if (purpose === 'follow' && isTripped(circuit)) {
+        return { admission: { generation: circuit.generation, permitId: null }, clean: true };
       }
       const nowMs = await ledger.serverTimeMs();
       const verdict = admitCall(circuit, rules.circuit, nowMs, ids.next());

@@ -1,3 +1,4 @@
+import type { AmountPolicy } from '../domain/amount-policy.ts';
 import type { CircuitRules } from '../domain/circuit.ts';
 import type { AssetLimits, LimitWindows } from '../domain/limits.ts';
 import type { Asset } from '../domain/money.ts';
@@ -7,6 +8,12 @@ import type { TronAddress } from '../domain/tron-address.ts';
 export interface PaymentRules {
   readonly limits: Readonly<Record<Asset, AssetLimits>>;
   readonly windows: LimitWindows;
+  /** The cap of all fees over a rolling day, in sun. */
+  readonly feeLimitDailyMicro: bigint;
+  /** What is reserved for a payment's fee while nobody has simulated it: the most that may be signed for one. */
+  readonly feeReserveMicro: bigint;
+  /** The largest single payment, and above what a second person must approve one. */
+  readonly amounts: AmountPolicy;
   readonly circuit: CircuitRules;
   /** The USDT contract. */
   readonly contract: TronAddress;
@@ -18,6 +25,10 @@ export interface PaymentRules {
   readonly expirationMarginMs: number;
   /** How long after a request attempts may be signed for it. */
   readonly payByMs: number;
+  /** How long a payment waits for approval before it lapses. */
+  readonly approveByMs: number;
+  /** How long after its end a payment whose attempts never landed is looked at once more. */
+  readonly recheckMs: number;
   /** How long `settle` leaves a new payment to the invocation that took it. */
   readonly leaseMs: number;
   /** The pause between two visits of `settle` to one payment. */

@@ -1,8 +1,12 @@
+import { judgeBatchTransition, judgeTransition } from '../domain/transition-rules.ts';
+import { isBatchId } from '../domain/batch.ts';
 import { ServiceError } from '../domain/errors.ts';
-import { isLive, type Payment } from '../domain/payment.ts';
+import { END_STATUSES, isLive, isSettled, type Payment } from '../domain/payment.ts';
+import type { Lease } from '../ports/ledger.ts';
 import { advancePayment } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
-import { refreshSolidHead, resolveTransition } from './reserve-and-close.ts';
+import { advanceBatch, resolveBatchTransition } from './pay-batch.ts';
+import { closeAccounts, refreshSolidHead, resolveTransition } from './reserve-and-close.ts';
 
 /** What one run did, in counts. */
 export interface SettleReport {
@@ -29,56 +33,70 @@ export interface SettleBounds {
 
 /** One page of due payments: bounded memory however long the backlog is. */
 const PAGE = 50;
+/** Visits at once: the chain's answers are what a visit waits for. */
+const VISITS_AT_ONCE = 8;
+
+type OnError = (paymentId: string, error: unknown) => void;
 
 /**
- * Drives every unfinished payment on from stored state alone. Two runs at once are harmless: each change is
- * conditional, and a visit is taken by moving its next date.
+ * Drives every unfinished payment on from stored state alone. Several runs at once share the work: each takes up
+ * what is due under a lease of its own. Whatever a run leaves undone is due again when its lease ends.
  * @param onError told of visits that failed unexpectedly
  */
-export async function settle(
-  engine: Engine,
-  bounds: SettleBounds,
-  onError: (paymentId: string, error: unknown) => void,
-): Promise<SettleReport> {
-  const { ledger, clock, rules } = engine;
+export async function settle(engine: Engine, bounds: SettleBounds, onError: OnError): Promise<SettleReport> {
+  const { ledger, clock, ids, rules } = engine;
   const transitions = await resolveLeftovers(engine, onError);
   const ended: Record<string, number> = {};
   const waiting: Record<string, number> = {};
+  const owner = ids.next();
   let visited = 0;
   let errors = transitions.errors;
   let headAsked = false;
-  const outOfBounds = () => visited >= bounds.paymentsMax || clock.nowMs() >= bounds.deadlineMs;
 
   for (;;) {
+    if (visited >= bounds.paymentsMax || clock.nowMs() >= bounds.deadlineMs) return report(true);
     const nowMs = await ledger.serverTimeMs();
-    const due = await ledger.findDue(nowMs, PAGE);
-    if (due.length === 0) break;
+    // The lease also fixes the next visit, so a payment that fails every time never holds up the others.
+    const lease: Lease = { owner, untilMs: nowMs + rules.leaseMs };
+    const due = await ledger.claimDue(lease, nowMs, Math.min(PAGE, bounds.paymentsMax - visited));
+    const ids = [...due.payments, ...due.batches].map(({ id }) => id);
+    if (ids.length === 0) break;
     // Slots free only as far as the last solid head seen, so every run that has work brings a newer one.
     if (!headAsked) await refreshSolidHead(engine);
     headAsked = true;
-    for (const payment of due) {
-      if (outOfBounds()) return report(true);
-      await visit(payment, nowMs);
-    }
+    visited += ids.length;
+    const toClose = new Set<string>();
+    for (const batch of due.batches) await attempt(batch.id, () => advanceBatch(engine, batch));
+    await inParallel(due.payments, (payment) =>
+      attempt(payment.id, async () => {
+        const after = await visit(payment);
+        if ((END_STATUSES as readonly string[]).includes(after.status) && !isOver(after)) {
+          toClose.add(after.id);
+        }
+      }),
+    );
+    if (toClose.size > 0) await attempt([...toClose].join(), () => closeAccounts(engine, ...toClose));
+    await ledger.putOff(lease, ids, nowMs + rules.revisitMs);
   }
   if (!headAsked) await probe(engine);
   return report(false);
 
-  async function visit(payment: Payment, nowMs: number): Promise<void> {
-    if (payment.settleAtMs === null) return;
-    // Taking the visit also fixes the next one, so a payment that fails every time never holds up the others.
-    if (!(await ledger.rescheduleVisit(payment.id, payment.settleAtMs, nowMs + rules.revisitMs))) return;
-    visited += 1;
+  async function visit(payment: Payment): Promise<Payment> {
+    const { payment: after, waitsFor } = await advancePayment(engine, payment, { leaveOpen: true });
+    if (waitsFor !== null) waiting[waitsFor.code] = (waiting[waitsFor.code] ?? 0) + 1;
+    if (isLive(payment.status) && !isLive(after.status))
+      ended[after.status] = (ended[after.status] ?? 0) + 1;
+    return after;
+  }
+
+  async function attempt(id: string, work: () => Promise<unknown>): Promise<void> {
     try {
-      const { payment: after, waitsFor } = await advancePayment(engine, payment);
-      if (waitsFor !== null) waiting[waitsFor.code] = (waiting[waitsFor.code] ?? 0) + 1;
-      if (isLive(payment.status) && !isLive(after.status))
-        ended[after.status] = (ended[after.status] ?? 0) + 1;
+      await work();
     } catch (error) {
       // Without the store nothing can be done for any payment.
       if (error instanceof ServiceError && error.code === 'store_unavailable') throw error;
       errors += 1;
-      onError(payment.id, error);
+      onError(id, error);
     }
   }
 
@@ -95,23 +113,46 @@ export async function settle(
   }
 }
 
+function isOver(payment: Payment): boolean {
+  return isSettled(payment) && payment.settleAtMs === null;
+}
+
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const waiting = [...items];
+  const next = async (): Promise<void> => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(VISITS_AT_ONCE, items.length) }, next));
+}
+
 /** Resolves every transition found in the breaker document, each against its payment as read afterwards. */
 async function resolveLeftovers(
   engine: Engine,
-  onError: (paymentId: string, error: unknown) => void,
+  onError: OnError,
 ): Promise<{ resolved: number; anomalous: number; errors: number }> {
-  const { transitions } = await engine.ledger.readBreaker();
-  if (transitions.length === 0) return { resolved: 0, anomalous: 0, errors: 0 };
-  const nowMs = await engine.ledger.serverTimeMs();
+  const { ledger } = engine;
+  const breaker = await ledger.readBreaker();
+  if (breaker.transitions.length === 0) return { resolved: 0, anomalous: 0, errors: 0 };
+  const nowMs = await ledger.serverTimeMs();
   let resolved = 0;
   let anomalous = 0;
   let errors = 0;
-  for (const transition of transitions) {
-    const payment = await engine.ledger.findPayment(transition.paymentId);
-    // Somebody is at it right now; it is left over only once their lease has passed.
-    if (payment !== null && isLive(payment.status) && (payment.settleAtMs ?? 0) > nowMs) continue;
+  for (const transition of breaker.transitions) {
     try {
-      if (await resolveTransition(engine, transition, payment)) resolved += 1;
+      if (isBatchId(transition.paymentId)) {
+        const batch = await ledger.findBatch(transition.paymentId);
+        const verdict = judgeBatchTransition(transition, batch);
+        // Somebody is at it right now; it is left over only once their lease has passed.
+        if ((verdict === 'note' || verdict === 'admit') && (batch?.settleAtMs ?? 0) > nowMs) continue;
+        if (await resolveBatchTransition(engine, transition, batch)) resolved += 1;
+        else anomalous += 1;
+        continue;
+      }
+      const payment = await ledger.findPayment(transition.paymentId);
+      const verdict = judgeTransition(transition, payment);
+      const isUnderWay = payment !== null && isLive(payment.status) && (payment.settleAtMs ?? 0) > nowMs;
+      if (isUnderWay && verdict !== 'take_out') continue;
+      if (await resolveTransition(engine, breaker, transition, payment)) resolved += 1;
       else anomalous += 1;
     } catch (error) {
       // One that fails every time must not keep all payments from being visited.
