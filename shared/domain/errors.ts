@@ -22,14 +22,23 @@ export type ErrorCode =
   // The request is well formed, but contradicts what is stored.
   | 'idempotency_key_reused'
   | 'payment_in_flight'
+  | 'reference_taken'
+  | 'payment_not_cancellable'
+  | 'payment_not_awaiting_approval'
+  | 'payment_not_in_review'
+  | 'approval_by_maker'
+  | 'attempt_may_land'
   // The payment is refused; the same key and body may be tried again.
   | 'recipient_refused'
+  | 'above_maximum'
+  | 'approval_required'
   | 'insufficient_funds'
   | 'fee_above_cap'
   | 'simulation_failed'
   | 'limit_exceeded'
   | 'circuit_open'
   | 'payments_stopped'
+  | 'payments_paused'
   | 'too_busy'
   // A part that we depend on did not answer.
   | 'store_unavailable'

@@ -27,8 +27,8 @@ export interface Ledger extends BreakerStore, PaymentStore, BatchStore {
    */
   claimDue(lease: Lease, nowMs: number, limit: number): Promise<Due>;
 
-  /** Puts off the next visit of what this owner still holds, in one step for all of them. */
-  putOff(owner: string, ids: readonly string[], settleAtMs: number): Promise<void>;
+  /** Puts off the next visit of what is still held under this lease, in one step for all of it. */
+  putOff(lease: Lease, ids: readonly string[], settleAtMs: number): Promise<void>;
 }
 
 export interface Lease {

@@ -14,9 +14,10 @@ export interface PaymentNetwork {
   /**
    * Reads all that signing needs, in one round: a solid reference block, the fee to allow, and whether the
    * recipient and the wallet's balances let the transfer through.
+   * @param inFlight what other unfinished payments may still take from the same wallet
    * @throws ServiceError `recipient_refused`, `insufficient_funds`, `fee_above_cap`, `simulation_failed`
    */
-  prepareTransfer(transfer: Transfer): Promise<TransferPlan>;
+  prepareTransfer(transfer: Transfer, inFlight: InFlight): Promise<TransferPlan>;
 
   /**
    * Sends the same signed bytes to every configured node. Never throws for what a node answers; an answer is
@@ -44,7 +45,32 @@ export interface TransferPlan {
   readonly referenceBlock: SolidHead;
   /** The most TRX (in sun) that execution may burn; zero for TRX transfers. */
   readonly feeLimitMicro: bigint;
+  /** The most TRX (in sun) that the transfer can burn, whatever changes before it is included. */
+  readonly feeMaxMicro: bigint;
+  readonly estimate: TransferEstimate;
 }
+
+/** What a transfer will take as things stand. */
+export interface TransferEstimate {
+  readonly energy: number;
+  readonly bandwidth: number;
+  /** The TRX (in sun) that it will burn. */
+  readonly feeMicro: bigint;
+  /** Whether it creates its recipient's account. */
+  readonly activates: boolean;
+}
+
+/** What is under way beside a payment. */
+export interface InFlight {
+  /** Of the payment's own asset. */
+  readonly amountMicro: bigint;
+  /** TRX that is being paid out. */
+  readonly trxMicro: bigint;
+  /** TRX that may be burned for fees. */
+  readonly feeMicro: bigint;
+}
+
+export const NOTHING_IN_FLIGHT: InFlight = { amountMicro: 0n, trxMicro: 0n, feeMicro: 0n };
 
 export interface BroadcastAnswer {
   /** The node's host, safe to show. */

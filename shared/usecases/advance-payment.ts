@@ -160,10 +160,7 @@ async function prepare(
 /** What all other unfinished payments may still take from the wallet. */
 export function inFlightBeside(
   { books, fees }: Breaker,
-  payment: Pick<
-    Payment,
-    'asset' | 'amountMicro' | 'reservationId' | 'closeId' | 'feeReservedMicro'
-  > | null,
+  payment: Pick<Payment, 'asset' | 'amountMicro' | 'reservationId' | 'closeId' | 'feeReservedMicro'> | null,
   asset = payment?.asset ?? 'USDT',
 ): InFlight {
   const own = payment !== null && holdsReservation(payment) ? payment : null;

@@ -15,9 +15,13 @@ export function fingerprintOf(...parts: readonly ('batch' | PaymentOrder)[]): st
 }
 
 export function inFlight(): ServiceError {
-  return new ServiceError('payment_in_flight', 'This payment is being worked on; ask again with the same key.', {
-    retryAfterSeconds: 1,
-  });
+  return new ServiceError(
+    'payment_in_flight',
+    'This payment is being worked on; ask again with the same key.',
+    {
+      retryAfterSeconds: 1,
+    },
+  );
 }
 
 export function keyReused(): ServiceError {

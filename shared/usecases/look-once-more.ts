@@ -1,5 +1,11 @@
 import { ServiceError } from '../domain/errors.ts';
-import { type Attempt, closingKind, type EndStatus, holdsReservation, type Payment } from '../domain/payment.ts';
+import {
+  type Attempt,
+  closingKind,
+  type EndStatus,
+  holdsReservation,
+  type Payment,
+} from '../domain/payment.ts';
 import { joinEvidence, judgeTestimony, type Transfer } from '../domain/transfer-evidence.ts';
 import type { Engine } from './engine.ts';
 import { guardOf } from './reserve-and-close.ts';
@@ -48,7 +54,7 @@ async function hasLanded(
     holds,
     { attemptNumber: attempt.number, included: { blockNumber, blockTimeMs, feeMicro } },
     {
-      entry: { atMs: nowMs, event: "needs_review", detail: reason },
+      entry: { atMs: nowMs, event: 'needs_review', detail: reason },
       // Where its reservation stands it goes on counting; else its amount is yet to be counted.
       settleAtMs: holds ? null : nowMs,
       reason,

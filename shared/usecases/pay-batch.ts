@@ -5,9 +5,9 @@ import type { Payment, PaymentOrder } from '../domain/payment.ts';
 import { judgeBatchTransition } from '../domain/transition-rules.ts';
 import type { BatchGuard } from '../ports/ledger.ts';
 import { limitExceeded, paused, stopped, tooBusy } from './advance-payment.ts';
+import { afterClaim, fingerprintOf, inFlight, keyReused, referenceTaken, unclear } from './claims.ts';
 import type { Engine } from './engine.ts';
 import { findObstacle, judgeOrder } from './obstacles.ts';
-import { afterClaim, fingerprintOf, inFlight, keyReused, referenceTaken, unclear } from './claims.ts';
 import { reserveBatch } from './reserve-and-close.ts';
 
 /** One request to pay several orders, all or none. */

@@ -1,7 +1,7 @@
-import { judgeBatchTransition, judgeTransition } from '../domain/transition-rules.ts';
 import { isBatchId } from '../domain/batch.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { END_STATUSES, isLive, isSettled, type Payment } from '../domain/payment.ts';
+import { judgeBatchTransition, judgeTransition } from '../domain/transition-rules.ts';
 import type { Lease } from '../ports/ledger.ts';
 import { advancePayment } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
@@ -84,8 +84,7 @@ export async function settle(engine: Engine, bounds: SettleBounds, onError: OnEr
   async function visit(payment: Payment): Promise<Payment> {
     const { payment: after, waitsFor } = await advancePayment(engine, payment, { leaveOpen: true });
     if (waitsFor !== null) waiting[waitsFor.code] = (waiting[waitsFor.code] ?? 0) + 1;
-    if (isLive(payment.status) && !isLive(after.status))
-      ended[after.status] = (ended[after.status] ?? 0) + 1;
+    if (isLive(payment.status) && !isLive(after.status)) ended[after.status] = (ended[after.status] ?? 0) + 1;
     return after;
   }
 

@@ -14,12 +14,12 @@ export interface DocumentStore {
     options?: FindOptions,
   ): Promise<T[]>;
 
-  /** @returns whether a document matched */
+  /** @returns whether a document matched; 'duplicate' where a unique index has it already: nothing was changed */
   updateOne(
     collection: CollectionName,
     filter: DocumentFilter,
     update: DocumentUpdate,
-  ): Promise<boolean>;
+  ): Promise<boolean | 'duplicate'>;
 
   /** Changes each matching document by itself. */
   updateMany(collection: CollectionName, filter: DocumentFilter, update: DocumentUpdate): Promise<void>;

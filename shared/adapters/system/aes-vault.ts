@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
-import type { Vault } from '../../ports/vault.ts';
+import { UnreadableBytes, type Vault } from '../../ports/vault.ts';
 
 // Sealed bytes: format (1) · key id (4) · nonce (12) · tag (16) · ciphertext.
 const FORMAT = 1;
@@ -36,14 +36,18 @@ export function aesVault(revealKeyHex: () => string): Vault {
 
     open(sealed, paymentId, attemptNumber) {
       const bytes = Buffer.from(sealed);
-      if (!bytes.subarray(0, HEADER_BYTES).equals(header)) throw new Error('sealed under another key');
+      if (!bytes.subarray(0, HEADER_BYTES).equals(header)) throw new UnreadableBytes('sealed under another key');
       const nonce = bytes.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
       const tag = bytes.subarray(HEADER_BYTES + NONCE_BYTES, HEADER_BYTES + NONCE_BYTES + TAG_BYTES);
       const body = bytes.subarray(HEADER_BYTES + NONCE_BYTES + TAG_BYTES);
       const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
         .setAAD(boundTo(paymentId, attemptNumber))
         .setAuthTag(tag);
-      return Buffer.concat([decipher.update(body), decipher.final()]);
+      try {
+        return Buffer.concat([decipher.update(body), decipher.final()]);
+      } catch {
+        throw new UnreadableBytes('damaged, or sealed for another attempt');
+      }
     },
   };
 }

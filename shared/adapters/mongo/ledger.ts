@@ -1,0 +1,481 @@
+import { type Closing, NEW_BREAKER, type Reservation, TRANSITIONS_MAX } from '../../domain/breaker.ts';
+import { ASSETS } from '../../domain/money.ts';
+import { ANSWERS_MAX, HISTORY_MAX, type Payment } from '../../domain/payment.ts';
+import type { BatchGuard, Claim, Inclusion, Ledger, PaymentChange, PaymentGuard } from '../../ports/ledger.ts';
+import type { DocumentFilter, DocumentStore, DocumentUpdate } from './document-store.ts';
+import {
+  assetsIn,
+  BREAKER,
+  BREAKER_ID,
+  type BatchDocument,
+  type BreakerDocument,
+  batchDocument,
+  batchFrom,
+  breakerDocument,
+  breakerFrom,
+  circuitText,
+  isBatchDocument,
+  PAYMENTS,
+  type PaymentDocument,
+  packSlots,
+  paymentDocument,
+  paymentFrom,
+} from './documents.ts';
+
+/**
+ * A payment keeps its newest notes only, so that a key that is refused and tried again for years cannot grow it
+ * without bound. None older can be met again: a payment has one entry in the breaker at a time, so each note's
+ * entry was removed before the next one was pushed.
+ */
+const NOTED_IDS_MAX = 40;
+/** Payments of one batch that are inserted at once. */
+const INSERTS_AT_ONCE = 10;
+
+/** The ledger on a store of documents: every change one conditional update of one document. */
+export function documentLedger(store: DocumentStore): Ledger {
+  const changeBreaker = (condition: DocumentFilter, update: DocumentUpdate) =>
+    isDone(store.updateOne(BREAKER, { _id: BREAKER_ID, ...condition }, update));
+
+  const changePayment = (
+    guard: PaymentGuard,
+    condition: DocumentFilter,
+    change: PaymentChange,
+    update: DocumentUpdate,
+  ) => isDone(store.updateOne(PAYMENTS, { ...idOf(guard), ...condition }, withChange(update, change)));
+
+  const changeBatch = (
+    { batchId, generation }: BatchGuard,
+    condition: DocumentFilter,
+    update: DocumentUpdate,
+  ) => isDone(store.updateOne(PAYMENTS, { _id: batchId, generation, ...condition }, update));
+
+  async function claim(document: PaymentDocument | BatchDocument): Promise<Claim> {
+    if ((await store.insertOne(PAYMENTS, document)) === 'inserted') return 'inserted';
+    // The id is new, so it is the key or a reference; servers do not say which alike.
+    const { caller, idempotencyKey } = document;
+    const standing = await store.findOne(PAYMENTS, { caller, idempotencyKey });
+    return standing === null ? 'reference_taken' : 'exists';
+  }
+
+  return {
+    serverTimeMs: () => store.serverTimeMs(),
+
+    async claimDue(lease, nowMs, limit) {
+      const due = await store.find<PaymentDocument | BatchDocument>(
+        PAYMENTS,
+        { settleAtMs: { $lte: nowMs } },
+        { sort: { settleAtMs: 1 }, limit },
+      );
+      if (due.length === 0) return { payments: [], batches: [] };
+      const ids = due.map(({ _id }) => _id);
+      await store.updateMany(
+        PAYMENTS,
+        { _id: { $in: ids }, settleAtMs: { $lte: nowMs } },
+        { $set: { leaseOwner: lease.owner, settleAtMs: lease.untilMs } },
+      );
+      const held = await store.find<PaymentDocument | BatchDocument>(PAYMENTS, {
+        _id: { $in: ids },
+        leaseOwner: lease.owner,
+        settleAtMs: lease.untilMs,
+      });
+      held.sort((a, b) => ids.indexOf(a._id) - ids.indexOf(b._id));
+      return {
+        payments: held.flatMap((document) => (isBatchDocument(document) ? [] : [paymentFrom(document)])),
+        batches: held.flatMap((document) => (isBatchDocument(document) ? [batchFrom(document)] : [])),
+      };
+    },
+
+    async putOff({ owner, untilMs }, ids, settleAtMs) {
+      await store.updateMany(
+        PAYMENTS,
+        // What a visit has set since is left as it is.
+        { _id: { $in: ids }, leaseOwner: owner, settleAtMs: untilMs },
+        { $set: { settleAtMs } },
+      );
+    },
+
+    async readBreaker() {
+      const document = await store.findOne<BreakerDocument>(BREAKER, { _id: BREAKER_ID });
+      return breakerFrom(document ?? breakerDocument(NEW_BREAKER));
+    },
+
+    pushReservation(reservation, room) {
+      const assets = assetsIn(reservation.amounts);
+      const fits: DocumentFilter =
+        room === null
+          ? {}
+          : {
+              pause: null,
+              slotsVersion: room.slotsVersion,
+              'fees.outstandingMicro': { $lte: room.feesOutstandingMaxMicro },
+              ...Object.fromEntries(
+                assets.map((asset) => [
+                  `books.${asset}.outstandingMicro`,
+                  { $lte: room.outstandingMaxMicro[asset] },
+                ]),
+              ),
+            };
+      return changeBreaker(
+        {
+          'transitions.paymentId': { $ne: reservation.paymentId },
+          [`transitions.${TRANSITIONS_MAX - 1}`]: { $exists: false },
+          ...fits,
+        },
+        { $inc: { pushes: 1n, ...outstandingBy(reservation, 1n) }, $push: { transitions: reservation } },
+      );
+    },
+
+    pushClosings(closings) {
+      return changeBreaker(
+        {
+          'transitions.paymentId': { $nin: closings.map(({ paymentId }) => paymentId) },
+          [`transitions.${TRANSITIONS_MAX - closings.length}`]: { $exists: false },
+        },
+        { $inc: { pushes: 1n }, $push: { transitions: { $each: closings } } },
+      );
+    },
+
+    applyClosings(slotsVersion, closings, after) {
+      const ids = closings.map(({ id }) => id);
+      // Sums change by what these closings say, for reservations may have come since the books were read; slots
+      // are replaced, so they must be the ones that were read.
+      const sums: Record<string, bigint> = {};
+      const add = (path: string, micro: bigint) => {
+        if (micro !== 0n) sums[path] = (sums[path] ?? 0n) + micro;
+      };
+      for (const closing of closings) {
+        for (const [path, micro] of Object.entries(outstandingBy(closing, -1n))) add(path, micro);
+        add('fees.spentTotalMicro', closing.feeBurnedMicro);
+        if (closing.kind !== 'commit') continue;
+        for (const asset of assetsIn(closing.amounts)) {
+          add(`books.${asset}.spentTotalMicro`, closing.amounts[asset]);
+        }
+      }
+      const slots = after.chargesSlots
+        ? {
+            'fees.day': packSlots(after.fees.day),
+            ...Object.fromEntries(
+              ASSETS.flatMap((asset) => [
+                [`books.${asset}.hour`, packSlots(after.books[asset].hour)],
+                [`books.${asset}.day`, packSlots(after.books[asset].day)],
+              ]),
+            ),
+          }
+        : null;
+      return changeBreaker(
+        { 'transitions.id': { $all: ids }, ...(slots === null ? {} : { slotsVersion }) },
+        {
+          $pull: { transitions: { id: { $in: ids } } },
+          $inc: { ...sums, ...(slots === null ? {} : { slotsVersion: 1n }) },
+          ...(slots === null ? {} : { $set: slots }),
+        },
+      );
+    },
+
+    dropTransition(id) {
+      return changeBreaker({ 'transitions.id': id }, { $pull: { transitions: { id } } });
+    },
+
+    takeOutReservation(reservation) {
+      const { id } = reservation;
+      return changeBreaker(
+        { 'transitions.id': id },
+        { $pull: { transitions: { id } }, $inc: outstandingBy(reservation, -1n) },
+      );
+    },
+
+    replaceCircuit(read, next) {
+      return changeBreaker({ circuit: circuitText(read) }, { $set: { circuit: circuitText(next) } });
+    },
+
+    setPause(pause) {
+      return changeBreaker({ pause: pause === null ? { $ne: null } : null }, { $set: { pause } });
+    },
+
+    advanceSolidHead(head) {
+      return changeBreaker(
+        { $or: [{ solidHead: null }, { 'solidHead.number': { $lt: head.number } }] },
+        { $set: { solidHead: head } },
+      );
+    },
+
+    insertPayment: (payment) => claim(paymentDocument(payment, true)),
+
+    async findPayment(paymentId) {
+      const found = await store.findOne<PaymentDocument | BatchDocument>(PAYMENTS, { _id: paymentId });
+      return found === null || isBatchDocument(found) ? null : paymentFrom(found);
+    },
+
+    async findPayments(paymentIds) {
+      const found = await store.find<PaymentDocument>(PAYMENTS, {
+        _id: { $in: paymentIds },
+        items: { $exists: false },
+      });
+      return found.map(paymentFrom);
+    },
+
+    async findByKey(caller, idempotencyKey) {
+      const found = await store.findOne<PaymentDocument | BatchDocument>(PAYMENTS, {
+        caller,
+        idempotencyKey,
+      });
+      if (found === null) return null;
+      return isBatchDocument(found)
+        ? { kind: 'batch', batch: batchFrom(found) }
+        : { kind: 'payment', payment: paymentFrom(found) };
+    },
+
+    endVisits(guard, status) {
+      const update = { $unset: { settleAtMs: '' as const } };
+      return isDone(store.updateOne(PAYMENTS, { ...idOf(guard), status, ...NOT_HELD }, update));
+    },
+
+    noteReservation(guard, { reservationId, feeReservedMicro }, change) {
+      const condition = { status: { $in: ['accepted', 'needs_review'] }, reservationId: null };
+      return changePayment(guard, condition, change, {
+        $set: { reservationId, feeReservedMicro, isHeld: true },
+        $push: { notedIds: newest([reservationId], NOTED_IDS_MAX) },
+      });
+    },
+
+    async storeSigned(guard, attempt, note, change) {
+      const condition: DocumentFilter = {
+        status: 'accepted',
+        reservationId: note === null ? { $ne: null } : null,
+      };
+      const stored = await store.updateOne(
+        PAYMENTS,
+        { ...idOf(guard), ...condition },
+        withChange(
+          {
+            $set: {
+              status: 'signed',
+              lastBroadcastAtMs: null,
+              ...(note === null ? {} : { ...note, isHeld: true }),
+            },
+            $push: {
+              attempts: attempt,
+              txIds: attempt.txId,
+              ...(note === null ? {} : { notedIds: newest([note.reservationId], NOTED_IDS_MAX) }),
+            },
+          },
+          change,
+        ),
+      );
+      if (stored === 'duplicate') return 'tx_id_taken';
+      return stored ? 'stored' : 'moved';
+    },
+
+    recordBroadcast(guard, { atMs, isOut, answers }, change) {
+      return changePayment(
+        guard,
+        { status: { $in: ['signed', 'broadcast'] }, 'attempts.number': guard.attemptNumber },
+        change,
+        {
+          $set: { lastBroadcastAtMs: atMs, ...(isOut ? { status: 'broadcast' } : {}) },
+          $push: { 'attempts.$.answers': newest(answers, ANSWERS_MAX) },
+        },
+      );
+    },
+
+    reaccept(guard, change) {
+      return changePayment(
+        guard,
+        { status: { $in: ['signed', 'broadcast'] }, 'attempts.number': guard.attemptNumber },
+        change,
+        {
+          $set: {
+            status: 'accepted',
+            attemptNumber: guard.attemptNumber + 1,
+            'attempts.$.outcome': 'expired',
+          },
+        },
+      );
+    },
+
+    closePayment(guard, from, end, change) {
+      const { status, reason, endedAtMs, included } = end;
+      const outcome = OUTCOMES[status];
+      // Only an attempt that was under way learns what became of it; an operator's ruling is about the payment.
+      const concernsAttempt = (from === 'signed' || from === 'broadcast') && outcome !== undefined;
+      return changePayment(
+        guard,
+        { status: from, ...(concernsAttempt ? { 'attempts.number': guard.attemptNumber } : {}) },
+        change,
+        {
+          $set: {
+            status,
+            reason,
+            endedAtMs,
+            ...(concernsAttempt ? { 'attempts.$.outcome': outcome } : {}),
+            ...(concernsAttempt && included !== null ? attemptFields(included) : {}),
+          },
+        },
+      );
+    },
+
+    noteClose(guard, status, closeId, change) {
+      return changePayment(guard, { status, reservationId: { $ne: null }, closeId: null }, change, {
+        $set: { closeId },
+        $unset: { isHeld: '' },
+        $push: { notedIds: newest([closeId], NOTED_IDS_MAX) },
+      });
+    },
+
+    retryRefused(guard, status, payByMs, change) {
+      return changePayment(guard, { status: 'refused', ...NOT_HELD }, change, {
+        $set: {
+          status,
+          generation: guard.generation + 1,
+          reservationId: null,
+          closeId: null,
+          feeReservedMicro: 0n,
+          endedAtMs: null,
+          payByMs,
+        },
+      });
+    },
+
+    approve(guard, approvedBy, payByMs, change) {
+      return changePayment(guard, { status: 'awaiting_approval' }, change, {
+        $set: { status: 'accepted', approvedBy, payByMs },
+      });
+    },
+
+    reopenForReview(guard, from, holds, { attemptNumber, included }, change) {
+      const counted = holds ? { reservationId: { $ne: null }, closeId: null } : NOT_HELD;
+      return changePayment(
+        guard,
+        { status: from, ...counted, 'attempts.number': attemptNumber },
+        change,
+        {
+          $set: {
+            status: 'needs_review',
+            'attempts.$.outcome': 'paid',
+            ...attemptFields(included),
+            ...(holds
+              ? {}
+              : {
+                  generation: guard.generation + 1,
+                  reservationId: null,
+                  closeId: null,
+                  feeReservedMicro: 0n,
+                }),
+          },
+        },
+      );
+    },
+
+    insertBatch: (batch) => claim(batchDocument(batch)),
+
+    async findBatch(batchId) {
+      const found = await store.findOne<PaymentDocument | BatchDocument>(PAYMENTS, { _id: batchId });
+      return found !== null && isBatchDocument(found) ? batchFrom(found) : null;
+    },
+
+    noteBatchReservation(guard, reservationId) {
+      return changeBatch(
+        guard,
+        { status: 'accepted', reservationId: null },
+        { $set: { reservationId }, $push: { notedIds: newest([reservationId], NOTED_IDS_MAX) } },
+      );
+    },
+
+    async insertItems(payments) {
+      for (let from = 0; from < payments.length; from += INSERTS_AT_ONCE) {
+        const some = payments.slice(from, from + INSERTS_AT_ONCE);
+        // Those that stand already have gone on living; they are left alone.
+        await Promise.all(
+          some.map((payment) => store.insertOne(PAYMENTS, paymentDocument(payment, false))),
+        );
+      }
+    },
+
+    admitBatch(guard, reservationId) {
+      return changeBatch(
+        guard,
+        { status: 'accepted', reservationId },
+        { $set: { status: 'admitted' }, $unset: { settleAtMs: '' } },
+      );
+    },
+
+    refuseBatch(guard, reason) {
+      return changeBatch(
+        guard,
+        { status: 'accepted', reservationId: null },
+        { $set: { status: 'refused', reason }, $unset: { settleAtMs: '' } },
+      );
+    },
+
+    retryBatch(guard, payByMs, settleAtMs) {
+      return changeBatch(
+        guard,
+        { status: 'refused' },
+        {
+          $set: {
+            status: 'accepted',
+            generation: guard.generation + 1,
+            reason: null,
+            payByMs,
+            settleAtMs,
+          },
+        },
+      );
+    },
+  };
+}
+
+function idOf({ paymentId, generation, attemptNumber }: PaymentGuard): DocumentFilter {
+  return { _id: paymentId, generation, attemptNumber };
+}
+
+/** Only a signed attempt can break a unique index; elsewhere nothing unique is changed. */
+async function isDone(changed: Promise<boolean | 'duplicate'>): Promise<boolean> {
+  return (await changed) === true;
+}
+
+/** Nothing of the last generation stands in the books. */
+const NOT_HELD: DocumentFilter = { $or: [{ reservationId: null }, { closeId: { $ne: null } }] };
+
+const OUTCOMES: Partial<Record<Payment['status'], Payment['attempts'][number]['outcome']>> = {
+  confirmed: 'paid',
+  failed: 'reverted',
+  expired: 'expired',
+};
+
+function attemptFields({ blockNumber, blockTimeMs, feeMicro }: Inclusion) {
+  return {
+    'attempts.$.blockNumber': blockNumber,
+    'attempts.$.blockTimeMs': blockTimeMs,
+    'attempts.$.feeMicro': feeMicro,
+  };
+}
+
+/** What a reservation adds to the sums, or what ends with it. */
+function outstandingBy({ amounts, feeMicro }: Reservation | Closing, sign: 1n | -1n): Record<string, bigint> {
+  return Object.fromEntries([
+    ...assetsIn(amounts).map((asset) => [`books.${asset}.outstandingMicro`, sign * amounts[asset]]),
+    ...(feeMicro === 0n ? [] : [['fees.outstandingMicro', sign * feeMicro]]),
+  ]);
+}
+
+/** Adds to an array that keeps its newest elements only. */
+function newest(elements: readonly unknown[], max: number) {
+  return { $each: elements, $slice: -max };
+}
+
+/** Adds what every change of a payment also does: an entry in its history, and its next visit. */
+function withChange(update: DocumentUpdate, { entry, settleAtMs, reason }: PaymentChange): DocumentUpdate {
+  return {
+    ...update,
+    $set: {
+      ...update.$set,
+      ...(settleAtMs === null ? {} : { settleAtMs }),
+      ...(reason === undefined ? {} : { reason }),
+    },
+    ...(settleAtMs === null || update.$unset !== undefined
+      ? { $unset: { ...update.$unset, ...(settleAtMs === null ? { settleAtMs: '' as const } : {}) } }
+      : {}),
+    $push: { ...update.$push, history: newest([entry], HISTORY_MAX) },
+  };
+}
