@@ -16,6 +16,11 @@ import type { PaymentRules } from '../usecases/payment-rules.ts';
 /** What an invocation may still need after the network has taken all of its time. */
 const LEASE_SPARE_MS = 5_000;
 const REBROADCAST_MS_MAX = 15_000;
+/** What a transfer may burn beside its fee limit: bandwidth, and the recipient's activation. */
+const FEE_BESIDE_LIMIT_MICRO = 3_000_000n;
+const FEE_LIMIT_DAILY_MICRO = 10_000_000_000n;
+const APPROVE_BY_MS = 24 * 3_600_000;
+const RECHECK_MS = 3_600_000;
 const HEAD_SKEW_MS_MAX = 5 * 60_000;
 
 /** Stands around a port and shares its type: tracing, counting, or dying at the seventh call in a test. */
@@ -57,6 +62,7 @@ export function composeEngine(
     signer: tronSigner(tron.walletAddress, () => secrets.walletKey.reveal()),
     vault: aesVault(() => secrets.encryptionKey.reveal()),
     stopSwitch: stopFile(config.payments.stopFile),
+    recipients: { judge: async () => 'allowed' },
     clock: systemClock,
     ids: uniqueIds,
     rules,
@@ -68,6 +74,11 @@ function paymentRules(config: Config): PaymentRules {
   return {
     limits: config.limits,
     windows: config.windows,
+    feeLimitDailyMicro: FEE_LIMIT_DAILY_MICRO,
+    feeReserveMicro: tron.feeLimitMaxMicro + FEE_BESIDE_LIMIT_MICRO,
+    amounts: { maxMicro: { USDT: null, TRX: null }, approvalAboveMicro: { USDT: null, TRX: null } },
+    approveByMs: APPROVE_BY_MS,
+    recheckMs: RECHECK_MS,
     circuit: config.circuit,
     contract: tron.usdtContract,
     confirmationsRequired: tron.confirmationsRequired,

@@ -109,7 +109,14 @@ export class SimulatedChain {
     return {
       readSolidHead: () => answering(() => this.solidHead),
       prepareTransfer: () =>
-        answering((): TransferPlan => ({ referenceBlock: this.solidHead, feeLimitMicro: 10_000_000n })),
+        answering(
+          (): TransferPlan => ({
+            referenceBlock: this.solidHead,
+            feeLimitMicro: 10_000_000n,
+            feeMaxMicro: 11_000_000n,
+            estimate: { energy: 64_285, bandwidth: 345, feeMicro: 6_428_500n, activates: false },
+          }),
+        ),
       broadcast: (bytes) =>
         this.isAway
           ? Promise.resolve([{ node: 'simulated', kind: 'unclear', code: 'away' } satisfies BroadcastAnswer])

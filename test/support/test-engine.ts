@@ -1,9 +1,11 @@
+import { documentLedger } from '../../shared/adapters/mongo/ledger.ts';
 import { parseTronAddress, type TronAddress } from '../../shared/domain/tron-address.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
+import type { RecipientVerdict } from '../../shared/ports/recipient-policy.ts';
 import { withBreaker } from '../../shared/usecases/payment-network-with-breaker.ts';
 import type { PaymentRules } from '../../shared/usecases/payment-rules.ts';
 import { atEachCall } from './each-call.ts';
-import { MemoryLedger } from './memory-ledger.ts';
+import { MemoryStore } from './memory-store.ts';
 import { Crash, SimulatedChain } from './simulated-chain.ts';
 
 /** Addresses for tests; nobody holds their keys here. */
@@ -19,12 +21,17 @@ export const RULES: PaymentRules = {
     TRX: { hourlyMicro: 1_000_000_000n, dailyMicro: 10_000_000_000n },
   },
   windows: { hourMs: 3_600_000, dayMs: 86_400_000 },
+  feeLimitDailyMicro: 10_000_000_000n,
+  feeReserveMicro: 12_000_000n,
+  amounts: { maxMicro: { USDT: null, TRX: null }, approvalAboveMicro: { USDT: null, TRX: null } },
   circuit: { failureThreshold: 5, recoveryTimeoutMs: 300_000, halfOpenMaxCalls: 3, permitMs: 60_000 },
   contract: CONTRACT,
   confirmationsRequired: 2,
   expirationMs: 60_000,
   expirationMarginMs: 5_000,
   payByMs: 600_000,
+  approveByMs: 86_400_000,
+  recheckMs: 60_000,
   leaseMs: 35_000,
   revisitMs: 3_000,
   rebroadcastMs: 15_000,
@@ -34,10 +41,12 @@ export const RULES: PaymentRules = {
 /** A world in memory: a store, a chain, and a clock that only moves when told. */
 export class World {
   nowMs = START_MS;
-  readonly ledger = new MemoryLedger(() => this.nowMs);
+  readonly store = new MemoryStore(() => this.nowMs);
+  readonly ledger = documentLedger(this.store);
   readonly chain = new SimulatedChain(WALLET, CONTRACT, START_MS);
   readonly rules: PaymentRules;
   isStopped = false;
+  verdict: RecipientVerdict = 'allowed';
   #lastId = 0;
 
   constructor(rules: Partial<PaymentRules> = {}) {
@@ -74,6 +83,7 @@ export class World {
       network: withBreaker(mortal(this.chain.network), ledger, ids, this.rules),
       signer: this.chain.signer,
       vault: { seal: (bytes) => bytes, open: (bytes) => bytes },
+      recipients: { judge: async () => this.verdict },
       stopSwitch: { isSet: async () => this.isStopped },
       clock: { nowMs: () => this.nowMs, sleep: async () => {} },
       ids,
