@@ -11,6 +11,8 @@ export function viewPayment(payment: Payment): PaymentView {
     amount: formatAmount(payment.amountMicro),
     to: payment.recipient,
     reference: payment.reference,
+    batch_id: payment.batchId,
+    approved_by: payment.approvedBy,
     reason: payment.reason,
     created_at: instant(payment.createdAtMs),
     pay_by: instant(payment.payByMs),
@@ -31,6 +33,7 @@ function viewAttempt(attempt: Attempt): PaymentView['attempts'][number] {
     block_number: attempt.blockNumber,
     block_time: attempt.blockTimeMs === null ? null : instant(attempt.blockTimeMs),
     fee: attempt.feeMicro === null ? null : formatAmount(attempt.feeMicro),
+    answers: attempt.answers.map(({ atMs, node, code }) => ({ at: instant(atMs), node, code })),
   };
 }
 

@@ -1,5 +1,6 @@
 import * as Type from 'typebox';
 import { ASSETS } from '../../shared/domain/money.ts';
+import { PAYMENT_STATUSES } from '../../shared/domain/payment.ts';
 import { ERROR_CODE_KEYWORD } from '../../shared/runtime/validation.ts';
 
 /** The contract of `/pay`: types, validation and the OpenAPI document all come from here. */
@@ -43,24 +44,20 @@ const AttemptView = Type.Object({
   block_number: Nullable(Type.Integer()),
   block_time: Nullable(Instant),
   fee: Nullable(Type.String({ description: 'The TRX that was burned.' })),
+  answers: Type.Array(Type.Object({ at: Instant, node: Type.String(), code: Type.String() }), {
+    description: 'What nodes answered when it was sent; never an outcome.',
+  }),
 });
 
 export const PaymentView = Type.Object({
   id: Type.String(),
-  status: Type.Enum([
-    'accepted',
-    'signed',
-    'broadcast',
-    'confirmed',
-    'failed',
-    'refused',
-    'expired',
-    'needs_review',
-  ]),
+  status: Type.Enum([...PAYMENT_STATUSES]),
   asset: Type.Enum([...ASSETS]),
   amount: Type.String(),
   to: Type.String(),
   reference: Nullable(Type.String()),
+  batch_id: Nullable(Type.String()),
+  approved_by: Nullable(Type.String()),
   reason: Nullable(Type.String({ description: 'Why it ended, or what it waits for.' })),
   created_at: Instant,
   pay_by: Type.String({

@@ -10,6 +10,7 @@ const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.N
 
 /** Every status a payment can have; the compiler refuses one that is missing. */
 const STATUSES = {
+  awaiting_approval: Count,
   accepted: Count,
   signed: Count,
   broadcast: Count,
@@ -17,6 +18,8 @@ const STATUSES = {
   failed: Count,
   refused: Count,
   expired: Count,
+  cancelled: Count,
+  rejected: Count,
   needs_review: Count,
 } as const satisfies Record<PaymentStatus, typeof Count>;
 

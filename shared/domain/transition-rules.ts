@@ -43,9 +43,7 @@ export function judgeBatchTransition(
   if (batch === null || transition.kind !== 'reserve') return 'anomaly';
   if (batch.notedIds.includes(transition.id)) return batch.status === 'admitted' ? 'drop' : 'admit';
   const takes =
-    batch.status === 'accepted' &&
-    batch.reservationId === null &&
-    batch.generation === transition.generation;
+    batch.status === 'accepted' && batch.reservationId === null && batch.generation === transition.generation;
   return takes ? 'note' : 'take_out';
 }
 

@@ -29,14 +29,23 @@ export const HTTP_ERRORS = {
 
   idempotency_key_reused: { status: 422, title: 'The idempotency key was used with another request' },
   payment_in_flight: { status: 409, title: 'The payment is being worked on', retryAfterSeconds: 1 },
+  reference_taken: { status: 409, title: 'The reference is taken' },
+  payment_not_cancellable: { status: 409, title: 'The payment can no longer be cancelled' },
+  payment_not_awaiting_approval: { status: 409, title: 'The payment does not wait for approval' },
+  payment_not_in_review: { status: 409, title: 'The payment is not under review' },
+  approval_by_maker: { status: 403, title: 'Who made a payment cannot approve it' },
+  attempt_may_land: { status: 409, title: 'The transaction may still be included', retryAfterSeconds: 60 },
 
   recipient_refused: { status: 422, title: 'The recipient cannot be paid' },
+  above_maximum: { status: 422, title: 'The amount is above the largest payment' },
+  approval_required: { status: 422, title: 'The amount needs approval' },
   insufficient_funds: { status: 422, title: 'The wallet cannot cover the payment' },
   fee_above_cap: { status: 422, title: 'The fee would be too high' },
   simulation_failed: { status: 422, title: 'The transfer would fail' },
   limit_exceeded: { status: 429, title: 'The payment exceeds a limit', retryAfterSeconds: 60 },
   circuit_open: { status: 503, title: 'The circuit breaker is open', retryAfterSeconds: 30 },
   payments_stopped: { status: 503, title: 'Payments are stopped', retryAfterSeconds: 60 },
+  payments_paused: { status: 503, title: 'Payments are paused', retryAfterSeconds: 60 },
   too_busy: { status: 503, title: 'Too much is under way', retryAfterSeconds: 1 },
 
   store_unavailable: { status: 503, title: 'The database is away', retryAfterSeconds: 5 },

@@ -1,6 +1,6 @@
 import type { Breaker, Pause, Reservation, SolidHead } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
-import { formatAmount } from '../domain/money.ts';
+import { type Asset, formatAmount } from '../domain/money.ts';
 import {
   type Attempt,
   type EndStatus,
@@ -87,7 +87,7 @@ async function lapse(engine: Engine, payment: Payment): Promise<Progress> {
 }
 
 async function advanceAccepted(engine: Engine, payment: Payment, options: AdvanceOptions): Promise<Progress> {
-  const { ledger, network, rules } = engine;
+  const { ledger, rules } = engine;
   const nowMs = await ledger.serverTimeMs();
   if (nowMs >= payment.payByMs) {
     return end(engine, payment, options, 'expired', 'it could not be paid in time', nowMs);
@@ -99,17 +99,23 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
   const breaker = options.breaker ?? (await ledger.readBreaker());
   if (breaker.pause !== null) return { payment, waitsFor: paused(breaker.pause) };
 
-  let plan: TransferPlan | ServiceError | undefined;
+  let plan: TransferPlan | null = null;
+  let waitsFor: ServiceError | null = null;
   if (options.reserveOnly !== true) {
-    plan = await prepare(engine, payment, breaker);
-    if (plan instanceof ServiceError && isRefusal(plan)) {
+    try {
+      plan = await engine.network.prepareTransfer(
+        transferOf(engine, payment),
+        inFlightBeside(breaker, payment),
+      );
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error;
       // Ended as it was read: should another process have signed it meanwhile, this refusal is not its own.
-      return end(engine, payment, options, 'refused', plan.message, nowMs, plan);
+      if (isRefusal(error)) return end(engine, payment, options, 'refused', error.message, nowMs, error);
+      waitsFor = error;
     }
   }
-  const canSign = plan !== undefined && !(plan instanceof ServiceError);
-  // Nobody has simulated it yet: the most that may be signed is counted.
-  const feeMicro = canSign ? plan.feeMaxMicro : rules.feeReserveMicro;
+  // While nobody has simulated it, the most that may be signed is counted.
+  const feeMicro = plan?.feeMaxMicro ?? rules.feeReserveMicro;
 
   // A reservation is noted by the very write that stores the signed bytes, where nothing comes between.
   let unnoted: Reservation | null = null;
@@ -124,10 +130,10 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
     }
     unnoted = reserving.reservation;
   }
-  if (!canSign) {
-    const detail = plan?.message ?? 'the amount is reserved';
+  if (plan === null) {
+    const detail = waitsFor?.message ?? 'the amount is reserved';
     if (unnoted !== null) await noteReservation(engine, payment, unnoted, detail);
-    return { payment: await reread(engine, payment), waitsFor: plan ?? null };
+    return { payment: await reread(engine, payment), waitsFor };
   }
   const reservedMicro = unnoted?.feeMicro ?? payment.feeReservedMicro;
   if (plan.feeMaxMicro > reservedMicro) {
@@ -140,35 +146,14 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
   return signAndSend(engine, payment, plan, unnoted === null ? null : noteOf(unnoted));
 }
 
-/** @returns the problem where the transfer cannot be prepared: a refusal of it, or a chain that is away */
-async function prepare(
-  engine: Engine,
-  payment: Payment,
-  breaker: Breaker,
-): Promise<TransferPlan | ServiceError> {
-  try {
-    return await engine.network.prepareTransfer(
-      transferOf(engine, payment),
-      inFlightBeside(breaker, payment),
-    );
-  } catch (error) {
-    if (error instanceof ServiceError) return error;
-    throw error;
-  }
-}
-
 /** What all other unfinished payments may still take from the wallet. */
-export function inFlightBeside(
-  { books, fees }: Breaker,
-  payment: Pick<Payment, 'asset' | 'amountMicro' | 'reservationId' | 'closeId' | 'feeReservedMicro'> | null,
-  asset = payment?.asset ?? 'USDT',
-): InFlight {
-  const own = payment !== null && holdsReservation(payment) ? payment : null;
-  const of = (which: 'USDT' | 'TRX') =>
-    books[which].outstandingMicro - (own?.asset === which ? own.amountMicro : 0n);
+export function inFlightBeside({ books, fees }: Breaker, payment: Payment): InFlight {
+  const own = holdsReservation(payment) ? payment : null;
+  const beside = (asset: Asset) =>
+    books[asset].outstandingMicro - (own?.asset === asset ? own.amountMicro : 0n);
   return {
-    amountMicro: of(asset),
-    trxMicro: of('TRX'),
+    amountMicro: beside(payment.asset),
+    trxMicro: beside('TRX'),
     feeMicro: fees.outstandingMicro - (own?.feeReservedMicro ?? 0n),
   };
 }

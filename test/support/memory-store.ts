@@ -185,7 +185,9 @@ function meets(values: readonly unknown[], condition: FilterCondition): boolean 
   });
 }
 
-function isOperators(condition: FilterCondition): condition is Exclude<FilterCondition, string | null> & object {
+function isOperators(
+  condition: FilterCondition,
+): condition is Exclude<FilterCondition, string | null> & object {
   return typeof condition === 'object' && condition !== null && !(condition instanceof Uint8Array);
 }
 
@@ -195,7 +197,8 @@ function isNumeric(value: unknown): boolean {
 
 /** null means null or absent. */
 function holds(values: readonly unknown[], wanted: unknown): boolean {
-  if (wanted === null) return values.length === 0 || values.some((value) => value === null || value === undefined);
+  if (wanted === null)
+    return values.length === 0 || values.some((value) => value === null || value === undefined);
   return values.some((value) => value === wanted);
 }
 
@@ -297,5 +300,7 @@ function pushed(array: readonly unknown[], operand: unknown): unknown[] {
 
 function pulled(array: readonly { id: string }[], operand: unknown): unknown[] {
   const { id } = operand as { id: string | { $in: string[] } };
-  return array.filter((element) => (typeof id === 'string' ? element.id !== id : !id.$in.includes(element.id)));
+  return array.filter((element) =>
+    typeof id === 'string' ? element.id !== id : !id.$in.includes(element.id),
+  );
 }

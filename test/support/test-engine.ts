@@ -1,7 +1,7 @@
 import { documentLedger } from '../../shared/adapters/mongo/ledger.ts';
 import { parseTronAddress, type TronAddress } from '../../shared/domain/tron-address.ts';
-import type { Engine } from '../../shared/usecases/engine.ts';
 import type { RecipientVerdict } from '../../shared/ports/recipient-policy.ts';
+import type { Engine } from '../../shared/usecases/engine.ts';
 import { withBreaker } from '../../shared/usecases/payment-network-with-breaker.ts';
 import type { PaymentRules } from '../../shared/usecases/payment-rules.ts';
 import { atEachCall } from './each-call.ts';

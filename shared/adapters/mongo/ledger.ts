@@ -1,13 +1,20 @@
 import { type Closing, NEW_BREAKER, type Reservation, TRANSITIONS_MAX } from '../../domain/breaker.ts';
 import { ASSETS } from '../../domain/money.ts';
 import { ANSWERS_MAX, HISTORY_MAX, type Payment } from '../../domain/payment.ts';
-import type { BatchGuard, Claim, Inclusion, Ledger, PaymentChange, PaymentGuard } from '../../ports/ledger.ts';
+import type {
+  BatchGuard,
+  Claim,
+  Inclusion,
+  Ledger,
+  PaymentChange,
+  PaymentGuard,
+} from '../../ports/ledger.ts';
 import type { DocumentFilter, DocumentStore, DocumentUpdate } from './document-store.ts';
 import {
   assetsIn,
+  type BatchDocument,
   BREAKER,
   BREAKER_ID,
-  type BatchDocument,
   type BreakerDocument,
   batchDocument,
   batchFrom,
@@ -344,26 +351,21 @@ export function documentLedger(store: DocumentStore): Ledger {
 
     reopenForReview(guard, from, holds, { attemptNumber, included }, change) {
       const counted = holds ? { reservationId: { $ne: null }, closeId: null } : NOT_HELD;
-      return changePayment(
-        guard,
-        { status: from, ...counted, 'attempts.number': attemptNumber },
-        change,
-        {
-          $set: {
-            status: 'needs_review',
-            'attempts.$.outcome': 'paid',
-            ...attemptFields(included),
-            ...(holds
-              ? {}
-              : {
-                  generation: guard.generation + 1,
-                  reservationId: null,
-                  closeId: null,
-                  feeReservedMicro: 0n,
-                }),
-          },
+      return changePayment(guard, { status: from, ...counted, 'attempts.number': attemptNumber }, change, {
+        $set: {
+          status: 'needs_review',
+          'attempts.$.outcome': 'paid',
+          ...attemptFields(included),
+          ...(holds
+            ? {}
+            : {
+                generation: guard.generation + 1,
+                reservationId: null,
+                closeId: null,
+                feeReservedMicro: 0n,
+              }),
         },
-      );
+      });
     },
 
     insertBatch: (batch) => claim(batchDocument(batch)),
@@ -385,9 +387,7 @@ export function documentLedger(store: DocumentStore): Ledger {
       for (let from = 0; from < payments.length; from += INSERTS_AT_ONCE) {
         const some = payments.slice(from, from + INSERTS_AT_ONCE);
         // Those that stand already have gone on living; they are left alone.
-        await Promise.all(
-          some.map((payment) => store.insertOne(PAYMENTS, paymentDocument(payment, false))),
-        );
+        await Promise.all(some.map((payment) => store.insertOne(PAYMENTS, paymentDocument(payment, false))));
       }
     },
 

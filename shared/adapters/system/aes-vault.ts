@@ -36,7 +36,8 @@ export function aesVault(revealKeyHex: () => string): Vault {
 
     open(sealed, paymentId, attemptNumber) {
       const bytes = Buffer.from(sealed);
-      if (!bytes.subarray(0, HEADER_BYTES).equals(header)) throw new UnreadableBytes('sealed under another key');
+      if (!bytes.subarray(0, HEADER_BYTES).equals(header))
+        throw new UnreadableBytes('sealed under another key');
       const nonce = bytes.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
       const tag = bytes.subarray(HEADER_BYTES + NONCE_BYTES, HEADER_BYTES + NONCE_BYTES + TAG_BYTES);
       const body = bytes.subarray(HEADER_BYTES + NONCE_BYTES + TAG_BYTES);

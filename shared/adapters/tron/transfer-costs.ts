@@ -56,33 +56,45 @@ export function readResources(answer: JsonObject): AccountResources {
   };
 }
 
-/** The TRX (in sun) that a TRX transfer burns at most. */
+/** What a transfer takes, in sun. */
+export interface TransferCost {
+  readonly bandwidth: number;
+  /** What it burns as things stand, with a margin for energy that rises. */
+  readonly burnSun: bigint;
+  /** What it can burn at most: free and staked resources may be used up by others before it is included. */
+  readonly maxSun: bigint;
+}
+
 export function trxTransferCost(
   prices: ChainPrices,
   resources: AccountResources,
   activates: boolean,
-): bigint {
-  if (activates) {
-    const bandwidth = resources.stakedBandwidth >= TRX_TRANSFER_BYTES ? 0n : prices.activationBandwidthSun;
-    return prices.activationSun + bandwidth;
+): TransferCost {
+  const bandwidth = TRX_TRANSFER_BYTES;
+  if (!activates) {
+    return { bandwidth, ...bandwidthCost(prices, resources, bandwidth) };
   }
-  return bandwidthCost(prices, resources, TRX_TRANSFER_BYTES);
+  const maxSun = prices.activationSun + prices.activationBandwidthSun;
+  const burnSun = resources.stakedBandwidth >= bandwidth ? prices.activationSun : maxSun;
+  return { bandwidth, burnSun, maxSun };
 }
 
-/** The TRX (in sun) that a token transfer burns at most, and the limit to sign for it. */
+/** The cost of a token transfer, and the fee limit to sign for it. */
 export function tokenTransferCost(
   prices: ChainPrices,
   resources: AccountResources,
   energyUsed: number,
-): { readonly burnSun: bigint; readonly feeLimitSun: bigint } {
+): TransferCost & { readonly feeLimitSun: bigint } {
   const withMargin = ceilDivide(BigInt(energyUsed) * FEE_LIMIT_MARGIN_PERCENT, 100n);
   const burnedEnergy = withMargin - BigInt(resources.energy);
+  // The limit covers staked energy as well: the chain divides it by the price to get the energy allowed.
+  const feeLimitSun = withMargin * prices.energySun;
+  const bandwidth = bandwidthCost(prices, resources, TOKEN_TRANSFER_BYTES);
   return {
-    burnSun:
-      bandwidthCost(prices, resources, TOKEN_TRANSFER_BYTES) +
-      (burnedEnergy > 0n ? burnedEnergy * prices.energySun : 0n),
-    // The limit covers staked energy as well: the chain divides it by the price to get the energy allowed.
-    feeLimitSun: withMargin * prices.energySun,
+    bandwidth: TOKEN_TRANSFER_BYTES,
+    burnSun: bandwidth.burnSun + (burnedEnergy > 0n ? burnedEnergy * prices.energySun : 0n),
+    maxSun: bandwidth.maxSun + feeLimitSun,
+    feeLimitSun,
   };
 }
 
@@ -94,10 +106,15 @@ export function readEnergyUsed(answer: JsonObject): number {
   return energy;
 }
 
-function bandwidthCost(prices: ChainPrices, resources: AccountResources, bytes: number): bigint {
+function bandwidthCost(
+  prices: ChainPrices,
+  resources: AccountResources,
+  bytes: number,
+): Pick<TransferCost, 'burnSun' | 'maxSun'> {
+  const maxSun = BigInt(bytes) * prices.bandwidthSunPerByte;
   // The chain takes all of it from one source, never some from each.
-  if (resources.stakedBandwidth >= bytes || resources.freeBandwidth >= bytes) return 0n;
-  return BigInt(bytes) * prices.bandwidthSunPerByte;
+  const isFree = resources.stakedBandwidth >= bytes || resources.freeBandwidth >= bytes;
+  return { burnSun: isFree ? 0n : maxSun, maxSun };
 }
 
 function ceilDivide(value: bigint, by: bigint): bigint {

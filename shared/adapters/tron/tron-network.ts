@@ -4,7 +4,7 @@ import { formatAmount } from '../../domain/money.ts';
 import type { NodeTestimony, Transfer, WalkedBlock } from '../../domain/transfer-evidence.ts';
 import { addressToWord, type TronAddress } from '../../domain/tron-address.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { BroadcastAnswer, PaymentNetwork, TransferPlan } from '../../ports/payment-network.ts';
+import type { BroadcastAnswer, InFlight, PaymentNetwork, TransferPlan } from '../../ports/payment-network.ts';
 import { chainAway, compareSolidHead, GenuineNodes } from './genuine-nodes.ts';
 import {
   array,
@@ -60,33 +60,45 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     return value;
   }
 
-  async function prepareOn(node: NodeClient, transfer: Transfer): Promise<TransferPlan> {
+  async function prepareOn(node: NodeClient, transfer: Transfer, inFlight: InFlight): Promise<TransferPlan> {
     const { sender, recipient } = transfer;
     const [referenceBlock, chainPrices, resources, balanceSun, feeLimit] = await Promise.all([
       node.post('/walletsolidity/getnowblock', {}).then(readHead),
       readPricesOf(node),
       node.post('/wallet/getaccountresource', { address: sender, visible: true }).then(readResources),
       readTrxBalance(node, sender),
-      transfer.asset === 'USDT' ? simulate(node, transfer) : recipientExists(node, recipient),
+      transfer.asset === 'USDT' ? simulate(node, transfer, inFlight) : recipientExists(node, recipient),
     ]);
+    // What others may still take is not there for this one.
+    const trxSun = balanceSun - inFlight.trxMicro - inFlight.feeMicro;
     if (typeof feeLimit === 'boolean') {
       const cost = trxTransferCost(chainPrices, resources, !feeLimit);
-      assertFunds('TRX', balanceSun, transfer.amountMicro + cost);
-      return { referenceBlock, feeLimitMicro: 0n };
+      assertFunds('TRX', trxSun, transfer.amountMicro + cost.maxSun);
+      return {
+        referenceBlock,
+        feeLimitMicro: 0n,
+        feeMaxMicro: cost.maxSun,
+        estimate: { energy: 0, bandwidth: cost.bandwidth, feeMicro: cost.burnSun, activates: !feeLimit },
+      };
     }
-    const { burnSun, feeLimitSun } = tokenTransferCost(chainPrices, resources, feeLimit);
-    if (feeLimitSun > settings.feeLimitMaxMicro) {
+    const cost = tokenTransferCost(chainPrices, resources, feeLimit);
+    if (cost.feeLimitSun > settings.feeLimitMaxMicro) {
       throw new ServiceError(
         'fee_above_cap',
-        `The fee could reach ${formatAmount(feeLimitSun)} TRX, above the cap of ${formatAmount(settings.feeLimitMaxMicro)}.`,
+        `The fee could reach ${formatAmount(cost.feeLimitSun)} TRX, above the cap of ${formatAmount(settings.feeLimitMaxMicro)}.`,
       );
     }
-    assertFunds('TRX', balanceSun, burnSun);
-    return { referenceBlock, feeLimitMicro: feeLimitSun };
+    assertFunds('TRX', trxSun, cost.burnSun);
+    return {
+      referenceBlock,
+      feeLimitMicro: cost.feeLimitSun,
+      feeMaxMicro: cost.maxSun,
+      estimate: { energy: feeLimit, bandwidth: cost.bandwidth, feeMicro: cost.burnSun, activates: false },
+    };
   }
 
   /** Runs the transfer without sending it. @returns the energy it takes */
-  async function simulate(node: NodeClient, transfer: Transfer): Promise<number> {
+  async function simulate(node: NodeClient, transfer: Transfer, inFlight: InFlight): Promise<number> {
     const { contract, sender, recipient, amountMicro } = transfer;
     const amountWord = amountMicro.toString(16).padStart(64, '0');
     const [simulated, blacklist, balance] = await Promise.all([
@@ -108,7 +120,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
         field: 'to',
       });
     }
-    assertFunds('USDT', readWord(balance), amountMicro);
+    assertFunds('USDT', readWord(balance) - inFlight.amountMicro, amountMicro);
     // Only now: a lack of funds is known as such, however the contract's code ends over it.
     if (simulated.status === 'rejected') throw simulated.reason;
     const simulation = simulated.value;
@@ -122,7 +134,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     readSolidHead: () =>
       genuine.fromFirst(async (node) => readHead(await node.post('/walletsolidity/getnowblock', {}))),
 
-    prepareTransfer: (transfer) => genuine.fromFirst((node) => prepareOn(node, transfer)),
+    prepareTransfer: (transfer, inFlight) => genuine.fromFirst((node) => prepareOn(node, transfer, inFlight)),
 
     broadcast: (bytes, txId) => {
       const transaction = Buffer.from(bytes).toString('hex');
@@ -346,6 +358,6 @@ function assertFunds(asset: string, balanceMicro: bigint, neededMicro: bigint): 
   if (balanceMicro >= neededMicro) return;
   throw new ServiceError(
     'insufficient_funds',
-    `The wallet holds too little ${asset} for this payment and its fee.`,
+    `The wallet, less what is under way, holds too little ${asset} for this payment and its fee.`,
   );
 }
