@@ -136,6 +136,8 @@ async function resolveLeftovers(
   let resolved = 0;
   let anomalous = 0;
   let errors = 0;
+  // Closings share the slots, so they are finished together.
+  const closing: string[] = [];
   for (const transition of breaker.transitions) {
     try {
       if (isBatchId(transition.paymentId)) {
@@ -151,7 +153,8 @@ async function resolveLeftovers(
       const verdict = judgeTransition(transition, payment);
       const isUnderWay = payment !== null && isLive(payment.status) && (payment.settleAtMs ?? 0) > nowMs;
       if (isUnderWay && verdict !== 'take_out') continue;
-      if (await resolveTransition(engine, breaker, transition, payment)) resolved += 1;
+      if (payment !== null && transition.kind !== 'reserve') closing.push(payment.id);
+      else if (await resolveTransition(engine, breaker, transition, payment)) resolved += 1;
       else anomalous += 1;
     } catch (error) {
       // One that fails every time must not keep all payments from being visited.
@@ -160,7 +163,8 @@ async function resolveLeftovers(
       onError(transition.paymentId, error);
     }
   }
-  return { resolved, anomalous, errors };
+  const left = await closeAccounts(engine, ...closing);
+  return { resolved: resolved + closing.length - left.length, anomalous, errors };
 }
 
 /** While the circuit is not closed, a run with nothing to pay still asks whether the network is back. */

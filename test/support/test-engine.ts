@@ -1,11 +1,10 @@
-import { documentLedger } from '../../shared/adapters/mongo/ledger.ts';
 import { parseTronAddress, type TronAddress } from '../../shared/domain/tron-address.ts';
 import type { RecipientVerdict } from '../../shared/ports/recipient-policy.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
 import { withBreaker } from '../../shared/usecases/payment-network-with-breaker.ts';
 import type { PaymentRules } from '../../shared/usecases/payment-rules.ts';
 import { atEachCall } from './each-call.ts';
-import { MemoryStore } from './memory-store.ts';
+import { memoryLedger } from './memory-ledger.ts';
 import { Crash, SimulatedChain } from './simulated-chain.ts';
 
 /** Addresses for tests; nobody holds their keys here. */
@@ -41,8 +40,7 @@ export const RULES: PaymentRules = {
 /** A world in memory: a store, a chain, and a clock that only moves when told. */
 export class World {
   nowMs = START_MS;
-  readonly store = new MemoryStore(() => this.nowMs);
-  readonly ledger = documentLedger(this.store);
+  readonly ledger = memoryLedger(() => this.nowMs);
   readonly chain = new SimulatedChain(WALLET, CONTRACT, START_MS);
   readonly rules: PaymentRules;
   isStopped = false;

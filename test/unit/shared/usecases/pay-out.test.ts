@@ -45,7 +45,7 @@ describe('paying out', () => {
     expect(world.ledger.breaker.transitions).toEqual([]);
     expect(world.ledger.writes).toEqual([
       'insertPayment',
-      'pushTransition',
+      'pushReservation',
       'storeSigned',
       'dropTransition',
       'recordBroadcast',
@@ -197,7 +197,7 @@ describe('paying out', () => {
     expect(world.ledger.payments.size).toBe(0);
   });
 
-  it('stores a refusal, releases the reservation, and lets the key try again', async () => {
+  it('stores a refusal, reserves nothing for it, and lets the key try again', async () => {
     const world = new World();
     const engine = world.engine();
     const refusing = {
@@ -212,7 +212,7 @@ describe('paying out', () => {
 
     const [refused] = world.ledger.payments.values();
     expect(refused).toMatchObject({ status: 'refused', generation: 0 });
-    expect(refused?.closeId).not.toBeNull();
+    expect(refused?.reservationId).toBeNull();
     expect(world.ledger.breaker).toMatchObject({
       transitions: [],
       books: { USDT: { outstandingMicro: 0n } },
