@@ -135,8 +135,8 @@ class Ledger {
         throw error;
       });
       const keys = [...this.recipients.keys()];
-      const found = await Promise.all(keys.map((key) => this.engine.ledger.findPaymentByKey('gateway', key)));
-      payments = found.filter((payment) => payment !== null);
+      const found = await Promise.all(keys.map((key) => this.engine.ledger.findByKey('gateway', key)));
+      payments = found.flatMap((claimed) => (claimed?.kind === 'payment' ? [claimed.payment] : []));
       return payments.every((payment) => isSettled(payment) && payment.settleAtMs === null);
     }, 60_000);
     return payments;

@@ -3,12 +3,15 @@ import { describe, expect, it } from 'vitest';
 import { startDatabase } from '../../deploy/local/database/start-database.ts';
 import { connectMongo } from '../../shared/adapters/mongo/connect.ts';
 import { mongoLedger } from '../../shared/adapters/mongo/mongo-ledger.ts';
-import { TRANSITIONS_MAX, type Transition } from '../../shared/domain/breaker.ts';
+import type { Batch } from '../../shared/domain/batch.ts';
+import { type Closing, type Reservation, TRANSITIONS_MAX } from '../../shared/domain/breaker.ts';
 import { openCircuit } from '../../shared/domain/circuit.ts';
+import { closeBooks } from '../../shared/domain/closings.ts';
+import { LIMIT_WINDOWS } from '../../shared/domain/limits.ts';
 import type { Attempt, Payment } from '../../shared/domain/payment.ts';
-import type { Ledger, PaymentChange, PaymentGuard } from '../../shared/ports/ledger.ts';
+import type { Ledger, PaymentChange, PaymentGuard, ReservationRoom } from '../../shared/ports/ledger.ts';
 import { useDatabase } from '../support/database.ts';
-import { MemoryLedger } from '../support/memory-ledger.ts';
+import { memoryLedger } from '../support/memory-ledger.ts';
 import { freePort } from '../support/ports.ts';
 import { RECIPIENT, START_MS } from '../support/test-engine.ts';
 
@@ -18,6 +21,7 @@ const payment = (over: Partial<Payment> = {}): Payment => ({
   id: `pay_${randomUUID()}`,
   caller: 'gateway',
   idempotencyKey: randomUUID(),
+  batchId: null,
   fingerprint: 'f'.repeat(64),
   asset: 'USDT',
   amountMicro: 2n ** 62n,
@@ -29,6 +33,8 @@ const payment = (over: Partial<Payment> = {}): Payment => ({
   reservationId: null,
   closeId: null,
   notedIds: [],
+  feeReservedMicro: 0n,
+  approvedBy: null,
   attempts: [],
   history: [{ atMs: START_MS, event: 'accepted', detail: 'asked by gateway' }],
   createdAtMs: START_MS,
@@ -36,6 +42,7 @@ const payment = (over: Partial<Payment> = {}): Payment => ({
   endedAtMs: null,
   reason: null,
   settleAtMs: START_MS,
+  leaseOwner: null,
   lastBroadcastAtMs: null,
   ...over,
 });
@@ -50,20 +57,43 @@ const attempt = (over: Partial<Attempt> = {}): Attempt => ({
   feeLimitMicro: 10_000_000n,
   signedAtMs: START_MS,
   outcome: 'live',
+  answers: [],
   blockNumber: null,
   blockTimeMs: null,
   feeMicro: null,
   ...over,
 });
 
-const transition = (paymentId: string, over: Partial<Transition> = {}): Transition => ({
+const reservation = (paymentId: string, over: Partial<Reservation> = {}): Reservation => ({
   id: randomUUID(),
   paymentId,
   kind: 'reserve',
   generation: 0,
-  asset: 'USDT',
-  amountMicro: 25_000_000n,
+  amounts: { USDT: 25_000_000n, TRX: 0n },
+  feeMicro: 7_000_000n,
   ...over,
+});
+
+const closing = (paymentId: string, over: Partial<Closing> = {}): Closing => ({
+  ...reservation(paymentId),
+  kind: 'commit',
+  feeBurnedMicro: 345_000n,
+  endedAtMs: START_MS,
+  ...over,
+});
+
+const room = (over: Partial<ReservationRoom> = {}): ReservationRoom => ({
+  slotsVersion: 0n,
+  outstandingMaxMicro: { USDT: 2n ** 62n, TRX: 2n ** 62n },
+  feesOutstandingMaxMicro: 2n ** 62n,
+  ...over,
+});
+
+const note = (reservationId: string) => ({ reservationId, feeReservedMicro: 7_000_000n });
+const sent = (atMs: number, isOut: boolean) => ({
+  atMs,
+  isOut,
+  answers: [{ atMs, node: 'node', code: 'SUCCESS' }],
 });
 
 const guardOf = ({ id, generation, attemptNumber }: Payment): PaymentGuard => ({
@@ -81,7 +111,7 @@ const change = (over: Partial<PaymentChange> = {}): PaymentChange => ({
 // The memory ledger stands in for the real one in thousands of lives, so it must keep the very same promises.
 describe.each([
   ['on MongoDB', () => mongoLedger(connectHere())],
-  ['in memory', () => new MemoryLedger(() => START_MS)],
+  ['in memory', () => memoryLedger(() => START_MS)],
 ])('a ledger %s', (_, open: () => Ledger) => {
   it('tells the time of its server', async () => {
     expect(Number.isSafeInteger(await open().serverTimeMs())).toBe(true);
@@ -89,7 +119,9 @@ describe.each([
 
   it('begins with an empty breaker', async () => {
     expect(await open().readBreaker()).toMatchObject({
-      version: 0n,
+      slotsVersion: 0n,
+      pushes: 0n,
+      pause: null,
       circuit: { kind: 'closed', failures: 0 },
       transitions: [],
       solidHead: null,
@@ -103,7 +135,10 @@ describe.each([
     const stored = payment({ reference: 'invoice-7' });
     expect(await ledger.insertPayment(stored)).toBe('inserted');
     expect(await ledger.findPayment(stored.id)).toEqual(stored);
-    expect(await ledger.findPaymentByKey(stored.caller, stored.idempotencyKey)).toEqual(stored);
+    expect(await ledger.findByKey(stored.caller, stored.idempotencyKey)).toEqual({
+      kind: 'payment',
+      payment: stored,
+    });
     expect(await ledger.findPayment('pay_absent')).toBeNull();
   });
 
@@ -117,80 +152,152 @@ describe.each([
     expect(await ledger.insertPayment(payment({ idempotencyKey: 'one', caller: 'shop' }))).toBe('inserted');
   });
 
-  it('pushes a transition with its effect, only onto the version that was read', async () => {
-    const ledger = open();
-    const { version } = await ledger.readBreaker();
-    const first = transition('pay_1');
-    expect(await ledger.pushTransition(version, first, null)).toBe(true);
-    expect(await ledger.pushTransition(version, transition('pay_2'), null)).toBe(false);
-    const breaker = await ledger.readBreaker();
-    expect(breaker).toMatchObject({ version: 1n, transitions: [first] });
-    expect(breaker.books.USDT.outstandingMicro).toBe(25_000_000n);
-    expect(breaker.books.TRX.outstandingMicro).toBe(0n);
-  });
-
-  it('pushes one transition a payment, and no more than the document is meant to hold', async () => {
+  it('counts a reservation while it fits what is outstanding, on the slots that were read', async () => {
     const ledger = open();
     await ledger.readBreaker();
-    for (let index = 0; index < TRANSITIONS_MAX; index += 1) {
-      expect(await ledger.pushTransition(BigInt(index), transition(`pay_${index}`), null)).toBe(true);
+    const first = reservation('pay_1');
+    const fits = room({ outstandingMaxMicro: { USDT: 0n, TRX: 0n }, feesOutstandingMaxMicro: 0n });
+    expect(await ledger.pushReservation(first, fits)).toBe(true);
+    expect(await ledger.pushReservation(reservation('pay_2'), fits)).toBe(false);
+    expect(await ledger.pushReservation(reservation('pay_2'), room({ slotsVersion: 1n }))).toBe(false);
+    expect(
+      await ledger.pushReservation(reservation('pay_2'), room({ feesOutstandingMaxMicro: 6_999_999n })),
+    ).toBe(false);
+    expect(
+      await ledger.pushReservation(
+        reservation('pay_2'),
+        room({ outstandingMaxMicro: { USDT: 24_999_999n, TRX: 0n } }),
+      ),
+    ).toBe(false);
+    const breaker = await ledger.readBreaker();
+    expect(breaker).toMatchObject({ slotsVersion: 0n, pushes: 1n, transitions: [first] });
+    expect(breaker.books.USDT.outstandingMicro).toBe(25_000_000n);
+    expect(breaker.books.TRX.outstandingMicro).toBe(0n);
+    expect(breaker.fees.outstandingMicro).toBe(7_000_000n);
+    // What the chain has taken counts, whatever the limits say.
+    expect(await ledger.pushReservation(reservation('pay_2'), null)).toBe(true);
+  });
+
+  it('lets exactly as many rivals reserve as fit', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const fits = room({ outstandingMaxMicro: { USDT: 100_000_000n, TRX: 0n } });
+    const pushed = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => ledger.pushReservation(reservation(`pay_${index}`), fits)),
+    );
+    expect(pushed.filter(Boolean)).toHaveLength(5);
+    expect((await ledger.readBreaker()).books.USDT.outstandingMicro).toBe(125_000_000n);
+  });
+
+  it('reserves nothing while payments are paused, and pauses once', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const pause = { reason: 'audit', by: 'operator', atMs: START_MS };
+    expect(await ledger.setPause(null)).toBe(false);
+    expect(await ledger.setPause(pause)).toBe(true);
+    expect(await ledger.setPause(pause)).toBe(false);
+    expect((await ledger.readBreaker()).pause).toEqual(pause);
+    expect(await ledger.pushReservation(reservation('pay_1'), room())).toBe(false);
+    expect(await ledger.setPause(null)).toBe(true);
+    expect(await ledger.pushReservation(reservation('pay_1'), room())).toBe(true);
+  });
+
+  it('keeps one entry a payment, and no more than the document is meant to hold', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    for (let index = 0; index < TRANSITIONS_MAX - 1; index += 1) {
+      expect(await ledger.pushReservation(reservation(`pay_${index}`), room())).toBe(true);
     }
-    const full = BigInt(TRANSITIONS_MAX);
-    expect(await ledger.pushTransition(full, transition('pay_x'), null)).toBe(false);
+    expect(await ledger.pushReservation(reservation('pay_1'), room())).toBe(false);
+    expect(await ledger.pushClosings([closing('pay_1'), closing('pay_x')])).toBe(false);
+    expect(await ledger.pushClosings([closing('pay_x'), closing('pay_y')])).toBe(false);
+    expect(await ledger.pushClosings([closing('pay_x')])).toBe(true);
+    expect(await ledger.pushReservation(reservation('pay_z'), room())).toBe(false);
     const [held] = (await ledger.readBreaker()).transitions;
     expect(await ledger.dropTransition(held?.id ?? '')).toBe(true);
-    expect(await ledger.pushTransition(full, transition('pay_1'), null)).toBe(false);
-    expect(await ledger.pushTransition(full, transition('pay_x'), null)).toBe(true);
+    expect(await ledger.pushReservation(reservation('pay_z'), room())).toBe(true);
   });
 
   it('drops an entry without touching the sums, once', async () => {
     const ledger = open();
-    const { version } = await ledger.readBreaker();
-    const pushed = transition('pay_1');
-    await ledger.pushTransition(version, pushed, null);
+    await ledger.readBreaker();
+    const pushed = reservation('pay_1');
+    await ledger.pushReservation(pushed, room());
     expect(await ledger.dropTransition(pushed.id)).toBe(true);
     expect(await ledger.dropTransition(pushed.id)).toBe(false);
     const breaker = await ledger.readBreaker();
-    expect(breaker).toMatchObject({ version: 1n, transitions: [] });
+    expect(breaker.transitions).toEqual([]);
     expect(breaker.books.USDT.outstandingMicro).toBe(25_000_000n);
   });
 
   it('takes a reservation out together with its effect, once', async () => {
     const ledger = open();
-    const { version } = await ledger.readBreaker();
-    const pushed = transition('pay_1');
-    await ledger.pushTransition(version, pushed, null);
+    await ledger.readBreaker();
+    const pushed = reservation('pay_1', { amounts: { USDT: 3n, TRX: 4n } });
+    await ledger.pushReservation(pushed, room());
     const taken = await Promise.all([ledger.takeOutReservation(pushed), ledger.takeOutReservation(pushed)]);
     expect(taken.filter(Boolean)).toHaveLength(1);
     const breaker = await ledger.readBreaker();
     expect(breaker.transitions).toEqual([]);
     expect(breaker.books.USDT.outstandingMicro).toBe(0n);
+    expect(breaker.books.TRX.outstandingMicro).toBe(0n);
+    expect(breaker.fees.outstandingMicro).toBe(0n);
   });
 
-  it('moves a committed amount from outstanding into the slots', async () => {
+  it('announces closings without an effect, and applies all of them at once, once', async () => {
     const ledger = open();
-    const { version } = await ledger.readBreaker();
-    const reserved = transition('pay_1');
-    await ledger.pushTransition(version, reserved, null);
-    await ledger.dropTransition(reserved.id);
-    const slots = {
-      hour: [{ untilMs: START_MS + 10_000, amountMicro: 25_000_000n }],
-      day: [
-        { untilMs: START_MS, amountMicro: 1n },
-        { untilMs: START_MS + 300_000, amountMicro: 2n ** 60n },
-      ],
-    };
-    expect(await ledger.pushTransition(1n, transition('pay_1', { kind: 'commit' }), slots)).toBe(true);
-    expect((await ledger.readBreaker()).books.USDT).toEqual({ outstandingMicro: 0n, ...slots });
+    for (const id of ['pay_1', 'pay_2', 'pay_3']) {
+      await ledger.readBreaker();
+      const reserved = reservation(id);
+      await ledger.pushReservation(reserved, room());
+      await ledger.dropTransition(reserved.id);
+    }
+    const closings = [closing('pay_1'), closing('pay_2', { kind: 'release', feeBurnedMicro: 0n })];
+    expect(await ledger.pushClosings(closings)).toBe(true);
+    expect(await ledger.pushClosings([closing('pay_2')])).toBe(false);
+    const read = await ledger.readBreaker();
+    expect(read.transitions).toEqual(closings);
+    expect(read.books.USDT.outstandingMicro).toBe(75_000_000n);
+
+    // Another reservation comes between the reading and the change.
+    await ledger.pushReservation(reservation('pay_4'), room());
+    const after = closeBooks(read, closings, LIMIT_WINDOWS, START_MS);
+    const rivals = await Promise.all([
+      ledger.applyClosings(read.slotsVersion, closings, after),
+      ledger.applyClosings(read.slotsVersion, closings, after),
+    ]);
+    expect(rivals.filter(Boolean)).toHaveLength(1);
+    const breaker = await ledger.readBreaker();
+    expect(breaker).toMatchObject({ slotsVersion: 1n, transitions: [{ paymentId: 'pay_4' }] });
+    expect(breaker.books.USDT).toMatchObject({
+      outstandingMicro: 50_000_000n,
+      spentTotalMicro: 25_000_000n,
+      hour: [{ amountMicro: 25_000_000n }],
+      day: [{ amountMicro: 25_000_000n }],
+    });
+    expect(breaker.fees).toMatchObject({ outstandingMicro: 14_000_000n, spentTotalMicro: 345_000n });
+  });
+
+  it('applies closings on the slots they were computed from alone, and all or none', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const closings = [closing('pay_1'), closing('pay_2')];
+    await ledger.pushClosings(closings);
+    const read = await ledger.readBreaker();
+    const after = closeBooks(read, closings, LIMIT_WINDOWS, START_MS);
+    expect(await ledger.applyClosings(read.slotsVersion + 1n, closings, after)).toBe(false);
+    await ledger.dropTransition(closings[0]?.id ?? '');
+    expect(await ledger.applyClosings(read.slotsVersion, closings, after)).toBe(false);
+    expect((await ledger.readBreaker()).books.USDT.outstandingMicro).toBe(0n);
   });
 
   it('replaces the circuit only where it still is what was read', async () => {
     const ledger = open();
-    const { circuit, version } = await ledger.readBreaker();
+    const { circuit } = await ledger.readBreaker();
     const opened = openCircuit(circuit, 'because "quotes" matter', START_MS);
     expect(await ledger.replaceCircuit(circuit, opened)).toBe(true);
     expect(await ledger.replaceCircuit(circuit, opened)).toBe(false);
-    expect(await ledger.readBreaker()).toMatchObject({ circuit: opened, version });
+    expect(await ledger.readBreaker()).toMatchObject({ circuit: opened, slotsVersion: 0n });
   });
 
   it('remembers newer solid heads only', async () => {
@@ -203,7 +310,7 @@ describe.each([
     expect((await ledger.readBreaker()).solidHead).toEqual(head);
   });
 
-  it('shows due payments, longest waiting first, and gives each visit to one settler', async () => {
+  it('takes up what is due, longest waiting first, and gives each to one owner until the lease ends', async () => {
     const ledger = open();
     await ledger.readBreaker();
     const [late, later, notYet, done] = [
@@ -213,20 +320,155 @@ describe.each([
       payment({ settleAtMs: null }),
     ] as const;
     for (const each of [later, notYet, done, late]) await ledger.insertPayment(each);
-    const due = await ledger.findDue(START_MS, 10);
-    expect(due.map(({ id }) => id)).toEqual([late.id, later.id]);
-    expect(await ledger.findDue(START_MS, 1)).toHaveLength(1);
-    const visits = await Promise.all(
-      [1, 2, 3].map((n) => ledger.rescheduleVisit(late.id, START_MS - 10, START_MS + n)),
-    );
-    expect(visits.filter(Boolean)).toHaveLength(1);
-    // Only an ended payment has nothing left to be visited for.
-    expect(await ledger.rescheduleVisit(later.id, START_MS - 5, null)).toBe(false);
+    const lease = (owner: string) => ({ owner, untilMs: START_MS + 30_000 });
+    expect((await ledger.claimDue(lease('a'), START_MS, 1)).payments).toMatchObject([
+      { id: late.id, leaseOwner: 'a', settleAtMs: START_MS + 30_000 },
+    ]);
+    const claims = await Promise.all(['b', 'c', 'd'].map((o) => ledger.claimDue(lease(o), START_MS, 10)));
+    expect(claims.flatMap(({ payments }) => payments.map(({ id }) => id))).toEqual([later.id]);
+    expect(await ledger.claimDue(lease('e'), START_MS, 10)).toEqual({ payments: [], batches: [] });
+
+    await ledger.putOff(lease('b'), [late.id], START_MS + 1_000);
+    expect((await ledger.findPayment(late.id))?.settleAtMs).toBe(START_MS + 30_000);
+    await ledger.putOff(lease('a'), [late.id], START_MS + 1_000);
+    expect((await ledger.findPayment(late.id))?.settleAtMs).toBe(START_MS + 1_000);
+    const again = await ledger.claimDue(lease('f'), START_MS + 30_000, 10);
+    expect(again.payments.map(({ id }) => id).slice(0, 2)).toEqual([notYet.id, late.id]);
+  });
+
+  it('ends the visits of what is over alone', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const stored = payment();
+    await ledger.insertPayment(stored);
+    expect(await ledger.endVisits(guardOf(stored), 'refused')).toBe(false);
     const end = { status: 'refused', reason: 'no', endedAtMs: START_MS, included: null } as const;
-    await ledger.closePayment(guardOf(later), 'accepted', end, change({ settleAtMs: START_MS - 5 }));
-    expect(await ledger.rescheduleVisit(later.id, START_MS - 5, null)).toBe(true);
-    expect((await ledger.findPayment(later.id))?.settleAtMs).toBeNull();
-    expect(await ledger.findDue(START_MS, 10)).toEqual([]);
+    await ledger.noteReservation(guardOf(stored), note('r1'), change());
+    await ledger.closePayment(guardOf(stored), 'accepted', end, change());
+    expect(await ledger.endVisits(guardOf(stored), 'refused')).toBe(false);
+    await ledger.noteClose(guardOf(stored), 'refused', 'c1', change());
+    expect(await ledger.endVisits(guardOf(stored), 'refused')).toBe(true);
+    expect((await ledger.findPayment(stored.id))?.settleAtMs).toBeNull();
+  });
+
+  it('lets one payment of a caller have a reference', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    expect(await ledger.insertPayment(payment({ reference: 'r' }))).toBe('inserted');
+    expect(await ledger.insertPayment(payment({ reference: 'r' }))).toBe('reference_taken');
+    expect(await ledger.insertPayment(payment({ reference: 'r', caller: 'shop' }))).toBe('inserted');
+    expect(await ledger.insertPayment(payment())).toBe('inserted');
+    expect(await ledger.insertPayment(payment())).toBe('inserted');
+  });
+
+  it('lets a payment wait for approval, once', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const stored = payment({ status: 'awaiting_approval' });
+    await ledger.insertPayment(stored);
+    expect(await ledger.noteReservation(guardOf(stored), note('r1'), change())).toBe(false);
+    expect(await ledger.approve(guardOf(stored), 'boss', START_MS + 7, change())).toBe(true);
+    expect(await ledger.approve(guardOf(stored), 'chief', START_MS + 8, change())).toBe(false);
+    expect(await ledger.findPayment(stored.id)).toMatchObject({
+      status: 'accepted',
+      approvedBy: 'boss',
+      payByMs: START_MS + 7,
+    });
+  });
+
+  it('leaves a payment to review, which then counts anew where its reservation was released', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const found = {
+      attemptNumber: 1,
+      included: { blockNumber: 9, blockTimeMs: START_MS + 5, feeMicro: 345_000n },
+    };
+    const end = { status: 'expired', reason: 'late', endedAtMs: START_MS, included: null } as const;
+    const stored = payment();
+    await ledger.insertPayment(stored);
+    await ledger.storeSigned(guardOf(stored), attempt(), note('r1'), change());
+    await ledger.closePayment(guardOf(stored), 'signed', end, change());
+    const holding = await ledger.findPayment(stored.id);
+    expect(holding).toMatchObject({ feeReservedMicro: 7_000_000n });
+    expect(await ledger.reopenForReview(guardOf(stored), 'expired', false, found, change())).toBe(false);
+    await ledger.noteClose(guardOf(stored), 'expired', 'c1', change());
+    expect(await ledger.reopenForReview(guardOf(stored), 'expired', true, found, change())).toBe(false);
+    expect(await ledger.reopenForReview(guardOf(stored), 'expired', false, found, change())).toBe(true);
+    const reviewed = await ledger.findPayment(stored.id);
+    expect(reviewed).toMatchObject({
+      status: 'needs_review',
+      generation: 1,
+      reservationId: null,
+      closeId: null,
+      notedIds: ['r1', 'c1'],
+      attempts: [{ outcome: 'paid', blockNumber: 9 }],
+    });
+    if (reviewed === null) throw new Error('gone');
+    expect(await ledger.noteReservation(guardOf(reviewed), note('r2'), change())).toBe(true);
+    const ruled = { status: 'confirmed', reason: 'seen', endedAtMs: START_MS, included: null } as const;
+    expect(await ledger.closePayment(guardOf(reviewed), 'needs_review', ruled, change())).toBe(true);
+  });
+
+  const batch = (over: Partial<Batch> = {}): Batch => ({
+    id: `bat_${randomUUID()}`,
+    caller: 'gateway',
+    idempotencyKey: randomUUID(),
+    fingerprint: 'f'.repeat(64),
+    status: 'accepted',
+    generation: 0,
+    items: [
+      {
+        paymentId: 'pay_item',
+        asset: 'TRX',
+        amountMicro: 5n,
+        recipient: RECIPIENT,
+        reference: 'in-batch',
+      },
+    ],
+    reservationId: null,
+    notedIds: [],
+    feeReservedMicro: 7n,
+    createdAtMs: START_MS,
+    payByMs: START_MS + 9,
+    reason: null,
+    settleAtMs: START_MS,
+    leaseOwner: null,
+    ...over,
+  });
+
+  it('admits a batch once its reservation is noted, and refuses it only before', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const stored = batch();
+    const guard = { batchId: stored.id, generation: 0 };
+    expect(await ledger.insertBatch(stored)).toBe('inserted');
+    expect(await ledger.insertBatch(batch({ idempotencyKey: stored.idempotencyKey }))).toBe('exists');
+    expect(await ledger.insertBatch(batch())).toBe('reference_taken');
+    expect(await ledger.insertPayment(payment({ reference: 'in-batch' }))).toBe('reference_taken');
+    expect(await ledger.insertPayment(payment({ idempotencyKey: stored.idempotencyKey }))).toBe('exists');
+    expect(await ledger.findByKey('gateway', stored.idempotencyKey)).toEqual({
+      kind: 'batch',
+      batch: stored,
+    });
+    expect(await ledger.findPayment(stored.id)).toBeNull();
+    expect(await ledger.admitBatch(guard, 'r1')).toBe(false);
+    expect(await ledger.refuseBatch(guard, 'full')).toBe(true);
+    expect(await ledger.noteBatchReservation(guard, 'r0')).toBe(false);
+    expect(await ledger.retryBatch(guard, START_MS + 99, START_MS)).toBe(true);
+    const next = { ...guard, generation: 1 };
+    expect(await ledger.noteBatchReservation(guard, 'r0')).toBe(false);
+    expect(await ledger.noteBatchReservation(next, 'r1')).toBe(true);
+    expect(await ledger.noteBatchReservation(next, 'r2')).toBe(false);
+    expect(await ledger.refuseBatch(next, 'full')).toBe(false);
+    const due = await ledger.claimDue({ owner: 'a', untilMs: START_MS + 9 }, START_MS, 10);
+    expect(due.batches).toMatchObject([{ id: stored.id, reservationId: 'r1', leaseOwner: 'a' }]);
+
+    const item = payment({ id: 'pay_item', reference: 'in-batch', batchId: stored.id });
+    await ledger.insertItems([item]);
+    await ledger.insertItems([{ ...item, amountMicro: 7n }]);
+    expect(await ledger.findPayments(['pay_item', stored.id])).toEqual([item]);
+    expect(await ledger.admitBatch(next, 'r1')).toBe(true);
+    expect(await ledger.findBatch(stored.id)).toMatchObject({ status: 'admitted', settleAtMs: null });
   });
 
   it('notes a reservation once, for the right generation, and says so in the history', async () => {
@@ -234,9 +476,11 @@ describe.each([
     await ledger.readBreaker();
     const stored = payment();
     await ledger.insertPayment(stored);
-    expect(await ledger.noteReservation({ ...guardOf(stored), generation: 1 }, 'r0', change())).toBe(false);
-    expect(await ledger.noteReservation(guardOf(stored), 'r1', change({ reason: 'waits' }))).toBe(true);
-    expect(await ledger.noteReservation(guardOf(stored), 'r2', change())).toBe(false);
+    expect(await ledger.noteReservation({ ...guardOf(stored), generation: 1 }, note('r0'), change())).toBe(
+      false,
+    );
+    expect(await ledger.noteReservation(guardOf(stored), note('r1'), change({ reason: 'waits' }))).toBe(true);
+    expect(await ledger.noteReservation(guardOf(stored), note('r2'), change())).toBe(false);
     expect(await ledger.findPayment(stored.id)).toMatchObject({
       reservationId: 'r1',
       notedIds: ['r1'],
@@ -255,8 +499,8 @@ describe.each([
     expect(await ledger.storeSigned(guardOf(stored), attempt(), null, change())).toBe('moved');
     const signed = attempt();
     const rivals = await Promise.all([
-      ledger.storeSigned(guardOf(stored), signed, 'r1', change()),
-      ledger.storeSigned(guardOf(stored), attempt(), 'r1', change()),
+      ledger.storeSigned(guardOf(stored), signed, note('r1'), change()),
+      ledger.storeSigned(guardOf(stored), attempt(), note('r1'), change()),
     ]);
     expect(rivals.sort()).toEqual(['moved', 'stored']);
     const after = await ledger.findPayment(stored.id);
@@ -270,9 +514,9 @@ describe.each([
     await ledger.readBreaker();
     const stored = payment();
     await ledger.insertPayment(stored);
-    await ledger.noteReservation(guardOf(stored), 'r1', change());
-    expect(await ledger.storeSigned(guardOf(stored), attempt(), 'r2', change())).toBe('moved');
-    expect(await ledger.storeSigned(guardOf(stored), attempt(), 'r1', change())).toBe('stored');
+    await ledger.noteReservation(guardOf(stored), note('r1'), change());
+    expect(await ledger.storeSigned(guardOf(stored), attempt(), note('r2'), change())).toBe('moved');
+    expect(await ledger.storeSigned(guardOf(stored), attempt(), note('r1'), change())).toBe('stored');
     expect((await ledger.findPayment(stored.id))?.notedIds).toEqual(['r1']);
   });
 
@@ -283,8 +527,8 @@ describe.each([
     await ledger.insertPayment(one);
     await ledger.insertPayment(two);
     const same = attempt();
-    expect(await ledger.storeSigned(guardOf(one), same, 'r1', change())).toBe('stored');
-    expect(await ledger.storeSigned(guardOf(two), same, 'r2', change())).toBe('tx_id_taken');
+    expect(await ledger.storeSigned(guardOf(one), same, note('r1'), change())).toBe('stored');
+    expect(await ledger.storeSigned(guardOf(two), same, note('r2'), change())).toBe('tx_id_taken');
     expect(await ledger.findPayment(two.id)).toMatchObject({ status: 'accepted', reservationId: null });
   });
 
@@ -293,14 +537,14 @@ describe.each([
     await ledger.readBreaker();
     const stored = payment();
     await ledger.insertPayment(stored);
-    await ledger.storeSigned(guardOf(stored), attempt(), 'r1', change());
-    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 1, false, change())).toBe(true);
+    await ledger.storeSigned(guardOf(stored), attempt(), note('r1'), change());
+    expect(await ledger.recordBroadcast(guardOf(stored), sent(START_MS + 1, false), change())).toBe(true);
     expect(await ledger.findPayment(stored.id)).toMatchObject({
       status: 'signed',
       lastBroadcastAtMs: START_MS + 1,
     });
-    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 2, true, change())).toBe(true);
-    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 3, false, change())).toBe(true);
+    expect(await ledger.recordBroadcast(guardOf(stored), sent(START_MS + 2, true), change())).toBe(true);
+    expect(await ledger.recordBroadcast(guardOf(stored), sent(START_MS + 3, false), change())).toBe(true);
     expect(await ledger.findPayment(stored.id)).toMatchObject({
       status: 'broadcast',
       lastBroadcastAtMs: START_MS + 3,
@@ -313,8 +557,8 @@ describe.each([
     const stored = payment();
     await ledger.insertPayment(stored);
     expect(await ledger.reaccept(guardOf(stored), change())).toBe(false);
-    await ledger.storeSigned(guardOf(stored), attempt(), 'r1', change());
-    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 5, true, change())).toBe(true);
+    await ledger.storeSigned(guardOf(stored), attempt(), note('r1'), change());
+    expect(await ledger.recordBroadcast(guardOf(stored), sent(START_MS + 5, true), change())).toBe(true);
     expect(await ledger.reaccept(guardOf(stored), change())).toBe(true);
     expect(await ledger.reaccept(guardOf(stored), change())).toBe(false);
     const after = await ledger.findPayment(stored.id);
@@ -327,7 +571,7 @@ describe.each([
     });
     if (after === null) throw new Error('gone');
     // An answer to the first attempt that comes late changes nothing.
-    expect(await ledger.recordBroadcast(guardOf(stored), START_MS + 9, true, change())).toBe(false);
+    expect(await ledger.recordBroadcast(guardOf(stored), sent(START_MS + 9, true), change())).toBe(false);
     expect(await ledger.storeSigned(guardOf(after), attempt({ number: 2 }), null, change())).toBe('stored');
   });
 
@@ -336,7 +580,7 @@ describe.each([
     await ledger.readBreaker();
     const stored = payment();
     await ledger.insertPayment(stored);
-    await ledger.storeSigned(guardOf(stored), attempt(), 'r1', change());
+    await ledger.storeSigned(guardOf(stored), attempt(), note('r1'), change());
     const end = {
       status: 'confirmed',
       reason: null,
@@ -367,13 +611,13 @@ describe.each([
     await ledger.readBreaker();
     const stored = payment();
     await ledger.insertPayment(stored);
-    await ledger.noteReservation(guardOf(stored), 'r1', change());
+    await ledger.noteReservation(guardOf(stored), note('r1'), change());
     const end = { status: 'refused', reason: 'too little', endedAtMs: START_MS, included: null } as const;
     await ledger.closePayment(guardOf(stored), 'accepted', end, change());
-    expect(await ledger.retryRefused(guardOf(stored), START_MS + 99, change())).toBe(false);
+    expect(await ledger.retryRefused(guardOf(stored), 'accepted', START_MS + 99, change())).toBe(false);
     await ledger.noteClose(guardOf(stored), 'refused', 'c1', change());
-    expect(await ledger.retryRefused(guardOf(stored), START_MS + 99, change())).toBe(true);
-    expect(await ledger.retryRefused(guardOf(stored), START_MS + 99, change())).toBe(false);
+    expect(await ledger.retryRefused(guardOf(stored), 'accepted', START_MS + 99, change())).toBe(true);
+    expect(await ledger.retryRefused(guardOf(stored), 'accepted', START_MS + 99, change())).toBe(false);
     expect(await ledger.findPayment(stored.id)).toMatchObject({
       status: 'accepted',
       generation: 1,
@@ -414,7 +658,7 @@ it('a ledger that finds the database away says so, and finds it again once it is
   }
   const late = await startDatabase({ memory: true, port });
   try {
-    expect(await ledger.readBreaker()).toMatchObject({ version: 0n });
+    expect(await ledger.readBreaker()).toMatchObject({ slotsVersion: 0n });
     expect(await ledger.insertPayment(payment())).toBe('inserted');
   } finally {
     await client.close();

@@ -42,5 +42,5 @@ export function memoryLedger(nowMs: () => number): MemoryLedger {
       },
     ]),
   ) as unknown as Ledger;
-  return Object.defineProperties(inside, Object.getOwnPropertyDescriptors(noted)) as MemoryLedger;
+  return Object.defineProperties(inside, Object.getOwnPropertyDescriptors(noted)) as unknown as MemoryLedger;
 }

@@ -250,6 +250,12 @@ function updated(document: Fields, filter: DocumentFilter, update: DocumentUpdat
         case '$push':
           change(path, (value) => pushed((value as unknown[] | undefined) ?? [], operand));
           break;
+        case '$addToSet':
+          change(path, (value) => {
+            const array = (value as unknown[] | undefined) ?? [];
+            return array.includes(operand) ? array : [...array, operand];
+          });
+          break;
         case '$pull':
           change(path, (value) => pulled((value as { id: string }[] | undefined) ?? [], operand));
           break;

@@ -248,7 +248,8 @@ export function documentLedger(store: DocumentStore): Ledger {
     async storeSigned(guard, attempt, note, change) {
       const condition: DocumentFilter = {
         status: 'accepted',
-        reservationId: note === null ? { $ne: null } : null,
+        // A settler may have noted this very reservation meanwhile.
+        reservationId: note === null ? { $ne: null } : { $in: [null, note.reservationId] },
       };
       const stored = await store.updateOne(
         PAYMENTS,
@@ -263,8 +264,8 @@ export function documentLedger(store: DocumentStore): Ledger {
             $push: {
               attempts: attempt,
               txIds: attempt.txId,
-              ...(note === null ? {} : { notedIds: newest([note.reservationId], NOTED_IDS_MAX) }),
             },
+            ...(note === null ? {} : { $addToSet: { notedIds: note.reservationId } }),
           },
           change,
         ),

@@ -75,10 +75,10 @@ describe('reports from the database', () => {
 
   it('read the breaker that the ledger writes', async () => {
     const ledger = mongoLedger(database.db());
-    const { version } = await ledger.readBreaker();
-    await ledger.pushTransition(
-      version,
-      { id: 't1', paymentId: 'p1', kind: 'reserve', generation: 0, asset: 'USDT', amountMicro: 5n },
+    await ledger.readBreaker();
+    const amounts = { USDT: 5n, TRX: 0n };
+    await ledger.pushReservation(
+      { id: 't1', paymentId: 'p1', kind: 'reserve', generation: 0, amounts, feeMicro: 1n },
       null,
     );
     const breaker = await mongoPaymentReports(database.db()).readBreaker();
