@@ -94,7 +94,7 @@ export interface Signer {
    */
   sign(
     transfer: Transfer,
-    plan: TransferPlan,
+    plan: Pick<TransferPlan, 'referenceBlock' | 'feeLimitMicro'>,
     times: { readonly timestampMs: number; readonly expirationMs: number },
   ): Promise<SignedTransaction>;
 }

@@ -104,7 +104,9 @@ async function checkCircuit({ circuit: rules }: HealthParts, shared: Promise<Sha
   const { breaker, serverTimeMs } = await shared.catch(() => {
     throw new Error('not known while the database is away');
   });
-  return judgeCircuit(breaker.circuit, rules, serverTimeMs);
+  const { pause, circuit } = breaker;
+  if (pause !== null) return bad(`payments are paused by ${pause.by} (${pause.reason})`);
+  return judgeCircuit(circuit, rules, serverTimeMs);
 }
 
 function judgeCircuit(circuit: Circuit, rules: CircuitRules, nowMs: number): Finding {
@@ -122,7 +124,9 @@ function judgeCircuit(circuit: Circuit, rules: CircuitRules, nowMs: number): Fin
     case 'open': {
       const waitMs = circuit.openedAtMs + rules.recoveryTimeoutMs - nowMs;
       const since = new Date(circuit.openedAtMs).toISOString();
-      const next = waitMs > 0 ? `it lets calls through again in ${seconds(waitMs)}` : 'the next call probes';
+      const probing =
+        waitMs > 0 ? `it lets calls through again in ${seconds(waitMs)}` : 'the next call probes';
+      const next = circuit.until === 'reset' ? 'an operator must reset it' : probing;
       return bad(`open since ${since} (${circuit.reason}); ${next}`);
     }
   }

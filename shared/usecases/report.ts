@@ -132,7 +132,7 @@ function describeCircuit(circuit: Circuit, rules: CircuitRules): CircuitStanding
     failures: circuit.kind === 'closed' ? circuit.failures : 0,
     reason: open?.reason ?? null,
     openedAtMs: open?.openedAtMs ?? null,
-    probesAtMs: open === null ? null : open.openedAtMs + rules.recoveryTimeoutMs,
+    probesAtMs: open === null || open.until === 'reset' ? null : open.openedAtMs + rules.recoveryTimeoutMs,
   };
 }
 

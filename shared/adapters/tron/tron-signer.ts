@@ -119,7 +119,7 @@ interface DecodedTransaction {
 function isTransfer(
   decoded: DecodedTransaction,
   transfer: Transfer,
-  plan: TransferPlan,
+  plan: Pick<TransferPlan, 'referenceBlock' | 'feeLimitMicro'>,
   header: {
     readonly ref_block_bytes: string;
     readonly ref_block_hash: string;

@@ -12,6 +12,8 @@ const PAYMENT: PaymentView = {
   amount: '1.5',
   asset: 'USDT',
   reference: null,
+  batch_id: null,
+  approved_by: null,
   reason: null,
   created_at: '2026-01-01T00:00:00.000Z',
   pay_by: '2026-01-01T01:00:00.000Z',

@@ -10,7 +10,7 @@ import {
   type Transfer,
 } from '../../../shared/domain/transfer-evidence.ts';
 import { addressFromHex, addressToWord } from '../../../shared/domain/tron-address.ts';
-import type { PaymentNetwork } from '../../../shared/ports/payment-network.ts';
+import { NOTHING_IN_FLIGHT, type PaymentNetwork } from '../../../shared/ports/payment-network.ts';
 import { type Answer, type FakeNode, Reply, startFakeNode } from '../../support/fake-node.ts';
 import { recordedAnswer } from '../../unit/shared/adapters/recorded-answers.ts';
 
@@ -176,15 +176,17 @@ describe('reading from the first node that answers', () => {
 
   it('takes a busy node’s {"Error"} for no answer, not for an empty one', async () => {
     breakNode(nodes[0], { Error: 'class java.lang.IllegalAccessException : lack of computing resources' });
-    expect(await network().prepareTransfer(transfer)).toMatchObject({ referenceBlock: solidHead });
+    expect(await network().prepareTransfer(transfer, NOTHING_IN_FLIGHT)).toMatchObject({
+      referenceBlock: solidHead,
+    });
   });
 
   it('fails as chain_unavailable when all are away', async () => {
     for (const node of nodes) breakNode(node);
     const away = network();
     await expect(away.readSolidHead()).rejects.toEqual(unavailable);
-    await expect(away.prepareTransfer(transfer)).rejects.toEqual(unavailable);
-    await expect(away.prepareTransfer(trxTransfer)).rejects.toEqual(unavailable);
+    await expect(away.prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toEqual(unavailable);
+    await expect(away.prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT)).rejects.toEqual(unavailable);
     await expect(away.takeTestimony(TX_ID, null)).rejects.toEqual(unavailable);
     await expect(away.walkSolidBlocks(1, START_MS, null)).rejects.toEqual(unavailable);
   });
@@ -485,14 +487,29 @@ describe('preparing a token transfer', () => {
 
   it('yields a solid reference block and a limit a quarter above the energy that was simulated', async () => {
     // 27,960 energy (recorded) at 100 sun.
-    expect(await network(1).prepareTransfer(transfer)).toEqual({
+    expect(await network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT)).toEqual({
       referenceBlock: solidHead,
       feeLimitMicro: 3_495_000n,
+      // The 350 bytes may have to be burned for as well.
+      feeMaxMicro: 3_845_000n,
+      estimate: { energy: 27_960, bandwidth: 350, feeMicro: expect.any(BigInt), activates: false },
+    });
+  });
+
+  it('leaves to other payments what is on its way to them', async () => {
+    setContract({ 'balanceOf(address)': called(5n) });
+    const beside = { ...NOTHING_IN_FLIGHT, amountMicro: 1n };
+    await expect(network(1).prepareTransfer(transfer, beside)).rejects.toMatchObject({
+      code: 'insufficient_funds',
+    });
+    const poor = { ...NOTHING_IN_FLIGHT, feeMicro: 2n ** 62n };
+    await expect(network(1).prepareTransfer(transfer, poor)).rejects.toMatchObject({
+      code: 'insufficient_funds',
     });
   });
 
   it('simulates exactly the transfer, by its sender', async () => {
-    await network(1).prepareTransfer(transfer);
+    await network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT);
     const simulation = nodes[0].asked.find(
       ({ body }) => body.function_selector === 'transfer(address,uint256)',
     );
@@ -507,7 +524,7 @@ describe('preparing a token transfer', () => {
 
   it('refuses a recipient on the blacklist', async () => {
     setContract({ 'isBlackListed(address)': called(1n) });
-    await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({
+    await expect(network().prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toMatchObject({
       code: 'recipient_refused',
       field: 'to',
     });
@@ -515,7 +532,7 @@ describe('preparing a token transfer', () => {
 
   it('goes on where the token has no blacklist, and not where the question stays open', async () => {
     setContract({ 'isBlackListed(address)': REVERTED });
-    await network(1).prepareTransfer(transfer);
+    await network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT);
     const cpuTime = {
       result: { result: true, message: Buffer.from('CPU timeout').toString('hex') },
       constant_result: [''],
@@ -527,7 +544,7 @@ describe('preparing a token transfer', () => {
       { result: { result: true }, constant_result: [''] },
     ]) {
       setContract({ 'isBlackListed(address)': open });
-      await expect(network(1).prepareTransfer(transfer)).rejects.toEqual(unavailable);
+      await expect(network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toEqual(unavailable);
     }
   });
 
@@ -536,10 +553,12 @@ describe('preparing a token transfer', () => {
     const plain = { ...recorded, result: { result: true, message: 'REVERT opcode executed' } };
     for (const simulation of [recorded, plain]) {
       setContract({ 'transfer(address,uint256)': simulation });
-      await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({ code: 'simulation_failed' });
+      await expect(network().prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toMatchObject({
+        code: 'simulation_failed',
+      });
     }
     setContract({ 'isBlackListed(address)': plain });
-    await network(1).prepareTransfer(transfer);
+    await network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT);
   });
 
   it.each<[string, unknown]>([
@@ -548,13 +567,15 @@ describe('preparing a token transfer', () => {
     ['ends otherwise', { result: { code: 'OTHER_ERROR', message: 'ab' } }],
   ])('calls a lack of tokens by its name where the simulation %s over it', async (_, simulation) => {
     setContract({ 'balanceOf(address)': called(4n), 'transfer(address,uint256)': simulation });
-    await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({ code: 'insufficient_funds' });
+    await expect(network().prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toMatchObject({
+      code: 'insufficient_funds',
+    });
     expect(nodes[1].asked).toEqual([]);
   });
 
   it('pays out the last token', async () => {
     setContract({ 'balanceOf(address)': called(5n) });
-    await network(1).prepareTransfer(transfer);
+    await network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT);
   });
 
   it('tells a contract that ends in an exception from a node that runs out of time', async () => {
@@ -567,40 +588,46 @@ describe('preparing a token transfer', () => {
     const hex = (text: string) => Buffer.from(text).toString('hex');
     for (const verdict of [raised('IllegalOperationException'), raised('OutOfEnergyException', hex)]) {
       setContract({ 'transfer(address,uint256)': verdict });
-      await expect(network().prepareTransfer(transfer)).rejects.toMatchObject({ code: 'simulation_failed' });
+      await expect(network().prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toMatchObject({
+        code: 'simulation_failed',
+      });
     }
     setContract({ 'transfer(address,uint256)': raised('OutOfTimeException') });
-    await expect(network(1).prepareTransfer(transfer)).rejects.toEqual(unavailable);
-    await network().prepareTransfer(transfer);
+    await expect(network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toEqual(unavailable);
+    await network().prepareTransfer(transfer, NOTHING_IN_FLIGHT);
   });
 
   it('takes a contract that is not there for no verdict on the payment', async () => {
     set('/wallet/triggerconstantcontract', recordedAnswer('fn-triggersmart-nocontract'));
-    await expect(network(1).prepareTransfer(transfer)).rejects.toEqual(unavailable);
+    await expect(network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toEqual(unavailable);
   });
 
   it.each([
     ['exceeds the cap', 3_494_999n, false],
     ['is the cap', 3_495_000n, true],
   ])('a fee that %s', async (_, cap, allowed) => {
-    const prepared = network(1, cap).prepareTransfer(transfer);
+    const prepared = network(1, cap).prepareTransfer(transfer, NOTHING_IN_FLIGHT);
     if (allowed) await prepared;
     else await expect(prepared).rejects.toMatchObject({ code: 'fee_above_cap' });
   });
 
   it('needs TRX for what it may burn, and none on staked energy', async () => {
     set('/walletsolidity/getaccount', account(3_494_999));
-    await expect(network(1).prepareTransfer(transfer)).rejects.toMatchObject({ code: 'insufficient_funds' });
+    await expect(network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toMatchObject({
+      code: 'insufficient_funds',
+    });
     set('/walletsolidity/getaccount', account(3_495_000));
-    await network(1).prepareTransfer(transfer);
+    await network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT);
     set('/walletsolidity/getaccount', account(0));
     set('/wallet/getaccountresource', recordedAnswer('fn-getaccountresource-frozen'));
-    expect(await network(1).prepareTransfer(transfer)).toMatchObject({ feeLimitMicro: 3_495_000n });
+    expect(await network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT)).toMatchObject({
+      feeLimitMicro: 3_495_000n,
+    });
   });
 
   it('asks the second node where the first shows no account but something else', async () => {
     set('/walletsolidity/getaccount', { error: 'rate limit' });
-    await network().prepareTransfer(transfer);
+    await network().prepareTransfer(transfer, NOTHING_IN_FLIGHT);
     expect(nodes[1].asked.length).toBeGreaterThan(0);
   });
 
@@ -617,37 +644,41 @@ describe('preparing a token transfer', () => {
     });
     const both = network();
     for (let count = 0; count < 2; count += 1) {
-      expect(await both.prepareTransfer(transfer)).toMatchObject({ feeLimitMicro: 3_495_000n });
+      expect(await both.prepareTransfer(transfer, NOTHING_IN_FLIGHT)).toMatchObject({
+        feeLimitMicro: 3_495_000n,
+      });
     }
   });
 
   it('reads prices again after ten minutes, not before', async () => {
     const prepared = network(1);
     const pricesAsked = () => paths(nodes[0]).filter((path) => path === '/wallet/getchainparameters').length;
-    await prepared.prepareTransfer(transfer);
+    await prepared.prepareTransfer(transfer, NOTHING_IN_FLIGHT);
     nowMs += 599_999;
-    await prepared.prepareTransfer(transfer);
+    await prepared.prepareTransfer(transfer, NOTHING_IN_FLIGHT);
     expect(pricesAsked()).toBe(1);
     nowMs += 1;
-    await prepared.prepareTransfer(transfer);
+    await prepared.prepareTransfer(transfer, NOTHING_IN_FLIGHT);
     expect(pricesAsked()).toBe(2);
   });
 
   it('does not sign on a price that is not named', async () => {
     set('/wallet/getchainparameters', { chainParameter: [] });
-    await expect(network(1).prepareTransfer(transfer)).rejects.toEqual(unavailable);
+    await expect(network(1).prepareTransfer(transfer, NOTHING_IN_FLIGHT)).rejects.toEqual(unavailable);
   });
 });
 
 describe('preparing a TRX transfer', () => {
   it('needs the amount alone on free bandwidth, and no fee limit', async () => {
     nodes[0].table['/walletsolidity/getaccount'] = account(1_000_000);
-    expect(await network(1).prepareTransfer(trxTransfer)).toEqual({
+    expect(await network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT)).toEqual({
       referenceBlock: solidHead,
       feeLimitMicro: 0n,
+      feeMaxMicro: 275_000n,
+      estimate: { energy: 0, bandwidth: 275, feeMicro: 0n, activates: false },
     });
     nodes[0].table['/walletsolidity/getaccount'] = account(999_999);
-    await expect(network(1).prepareTransfer(trxTransfer)).rejects.toMatchObject({
+    await expect(network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT)).rejects.toMatchObject({
       code: 'insufficient_funds',
     });
   });
@@ -655,26 +686,26 @@ describe('preparing a TRX transfer', () => {
   it('needs the activation fee on top where the recipient is new', async () => {
     nodes[0].table['/wallet/getaccount'] = {};
     nodes[0].table['/walletsolidity/getaccount'] = account(2_099_999);
-    await expect(network(1).prepareTransfer(trxTransfer)).rejects.toMatchObject({
+    await expect(network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT)).rejects.toMatchObject({
       code: 'insufficient_funds',
     });
     nodes[0].table['/walletsolidity/getaccount'] = account(2_100_000);
-    await network(1).prepareTransfer(trxTransfer);
+    await network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT);
   });
 
   it('does not take an error for an account that exists', async () => {
     nodes[0].table['/wallet/getaccount'] = { error: 'rate limit' };
-    await expect(network(1).prepareTransfer(trxTransfer)).rejects.toEqual(unavailable);
+    await expect(network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT)).rejects.toEqual(unavailable);
   });
 
   it('calls no contract', async () => {
-    await network(1).prepareTransfer(trxTransfer);
+    await network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT);
     expect(paths(nodes[0])).not.toContain('/wallet/triggerconstantcontract');
   });
 
   it('refuses for a wallet that does not exist', async () => {
     nodes[0].table['/walletsolidity/getaccount'] = {};
-    await expect(network(1).prepareTransfer(trxTransfer)).rejects.toMatchObject({
+    await expect(network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT)).rejects.toMatchObject({
       code: 'insufficient_funds',
     });
   });

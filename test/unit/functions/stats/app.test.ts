@@ -20,17 +20,24 @@ const MONITORING = new Secret('monitoring-key-of-thirty-two-bytes-or-more');
 
 const BREAKER: Breaker = {
   ...NEW_BREAKER,
-  circuit: { kind: 'open', generation: 3, openedAtMs: NOW_MS - 60_000, reason: 'five failures' },
+  circuit: {
+    kind: 'open',
+    generation: 3,
+    openedAtMs: NOW_MS - 60_000,
+    reason: 'five failures',
+    until: 'recovery',
+  },
   books: {
     USDT: {
       outstandingMicro: 100_000_000n,
+      spentTotalMicro: 0n,
       hour: [
         { untilMs: NOW_MS - 2 * HOUR_MS, amountMicro: 999_000_000n },
         { untilMs: NOW_MS - 1_000, amountMicro: 50_500_000n },
       ],
       day: [{ untilMs: NOW_MS - 2 * HOUR_MS, amountMicro: 300_000_000n }],
     },
-    TRX: { outstandingMicro: 2_000_000n, hour: [], day: [] },
+    TRX: { outstandingMicro: 2_000_000n, spentTotalMicro: 0n, hour: [], day: [] },
   },
   solidHead: { number: 42, blockId: '00', timestampMs: NOW_MS - 60_000 },
 };
@@ -121,6 +128,9 @@ describe('GET /stats', () => {
           refused: 0,
           expired: 0,
           needs_review: 0,
+          awaiting_approval: 0,
+          cancelled: 0,
+          rejected: 0,
         },
       },
       amounts: {

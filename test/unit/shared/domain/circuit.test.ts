@@ -35,7 +35,13 @@ describe('the circuit', () => {
     const once = fail(CLOSED_CIRCUIT, 1);
     const twice = fail(once, 2);
     expect(twice).toMatchObject({ kind: 'closed', failures: 2 });
-    expect(fail(twice, 3)).toEqual({ kind: 'open', generation: 1, openedAtMs: 3, reason: 'nodes away' });
+    expect(fail(twice, 3)).toEqual({
+      kind: 'open',
+      generation: 1,
+      openedAtMs: 3,
+      reason: 'nodes away',
+      until: 'recovery',
+    });
   });
 
   it('forgets failures when a call succeeds', () => {

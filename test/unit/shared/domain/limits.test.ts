@@ -26,7 +26,7 @@ describe('limits', () => {
     expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 600n, 0)).toEqual({ fits: true });
     expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 601n, 0)).toMatchObject({
       fits: false,
-      window: 'hour',
+      limit: 'hour',
       limitMicro: 1_000n,
       remainingMicro: 600n,
       fitsAtMs: null,
@@ -44,7 +44,7 @@ describe('limits', () => {
     const nowMs = 11 * (HOUR_MS + 20_000);
     expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 1n, nowMs)).toMatchObject({
       fits: false,
-      window: 'day',
+      limit: 'day',
       remainingMicro: 0n,
       fitsAtMs: DAY_MS + 300_000,
     });

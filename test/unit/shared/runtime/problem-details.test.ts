@@ -17,15 +17,24 @@ describe('the status of a code', () => {
       'idempotency_key_invalid',
     ],
     401: ['unauthenticated'],
-    403: ['forbidden'],
+    403: ['forbidden', 'approval_by_maker'],
     404: ['route_not_found', 'payment_not_found'],
     405: ['method_not_allowed'],
-    409: ['payment_in_flight'],
+    409: [
+      'payment_in_flight',
+      'reference_taken',
+      'payment_not_cancellable',
+      'payment_not_awaiting_approval',
+      'payment_not_in_review',
+      'attempt_may_land',
+    ],
     413: ['body_too_large'],
     415: ['media_type_unsupported'],
     422: [
       'idempotency_key_reused',
       'recipient_refused',
+      'above_maximum',
+      'approval_required',
       'insufficient_funds',
       'fee_above_cap',
       'simulation_failed',
@@ -35,6 +44,7 @@ describe('the status of a code', () => {
     503: [
       'circuit_open',
       'payments_stopped',
+      'payments_paused',
       'too_busy',
       'store_unavailable',
       'chain_unavailable',
@@ -57,7 +67,10 @@ describe('the status of a code', () => {
   it('that asks to come back says when', () => {
     for (const code of Object.keys(HTTP_ERRORS) as ErrorCode[]) {
       const { status, headers } = toProblem(new ServiceError(code, 'Told.'), 'r');
-      expect([code, headers['retry-after'] !== undefined]).toEqual([code, [409, 429, 503].includes(status)]);
+      // A conflict with what stands for good is not worth asking about again.
+      const passes =
+        [429, 503].includes(status) || code === 'payment_in_flight' || code === 'attempt_may_land';
+      expect([code, headers['retry-after'] !== undefined]).toEqual([code, passes]);
     }
   });
 });

@@ -120,13 +120,30 @@ describe('health', () => {
     ['closed', { kind: 'closed', generation: 1, failures: 4 }, undefined],
     [
       'open',
-      { kind: 'open', generation: 1, openedAtMs: NOW_MS - 100_000, reason: 'five failures' },
+      {
+        kind: 'open',
+        generation: 1,
+        openedAtMs: NOW_MS - 100_000,
+        reason: 'five failures',
+        until: 'recovery',
+      },
       /^open since 2026-03-04T05:04:27.000Z \(five failures\); it lets calls through again in 200 s$/,
     ],
     [
       'open and due to probe',
-      { kind: 'open', generation: 1, openedAtMs: NOW_MS - 300_000, reason: 'five failures' },
+      {
+        kind: 'open',
+        generation: 1,
+        openedAtMs: NOW_MS - 300_000,
+        reason: 'five failures',
+        until: 'recovery',
+      },
       /the next call probes$/,
+    ],
+    [
+      'tripped',
+      { kind: 'open', generation: 1, openedAtMs: NOW_MS - 100_000, reason: 'an outflow', until: 'reset' },
+      /^open since 2026-03-04T05:04:27.000Z \(an outflow\); an operator must reset it$/,
     ],
     [
       'half-open',

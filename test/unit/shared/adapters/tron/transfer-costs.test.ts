@@ -74,21 +74,29 @@ describe('resources', () => {
 
 describe('the cost of a TRX transfer', () => {
   it('is nothing on free or staked bandwidth', () => {
-    expect(trxTransferCost(prices, { ...none, freeBandwidth: 600 }, false)).toBe(0n);
-    expect(trxTransferCost(prices, { ...none, stakedBandwidth: 600 }, false)).toBe(0n);
+    expect(trxTransferCost(prices, { ...none, freeBandwidth: 600 }, false).burnSun).toBe(0n);
+    expect(trxTransferCost(prices, { ...none, stakedBandwidth: 600 }, false).burnSun).toBe(0n);
   });
 
   it('is at least what the chain burned for its bytes (265,000 sun were recorded)', () => {
-    expect(trxTransferCost(prices, none, false)).toBeGreaterThanOrEqual(265_000n);
+    expect(trxTransferCost(prices, none, false).burnSun).toBeGreaterThanOrEqual(265_000n);
     // Bandwidth is taken from one source or none: what is left in two is not added up.
     const split = { ...none, freeBandwidth: 200, stakedBandwidth: 200 };
-    expect(trxTransferCost(prices, split, false)).toBeGreaterThanOrEqual(265_000n);
+    expect(trxTransferCost(prices, split, false).burnSun).toBeGreaterThanOrEqual(265_000n);
   });
 
   it('is the recorded activation fee where the recipient is new, free bandwidth or not', () => {
     const { fee } = recordedAnswer('fn-gettransactioninfobyid-activation');
-    expect(trxTransferCost(prices, { ...none, freeBandwidth: 600 }, true)).toBe(BigInt(Number(fee)));
-    expect(trxTransferCost(prices, { ...none, stakedBandwidth: 600 }, true)).toBe(1_000_000n);
+    expect(trxTransferCost(prices, { ...none, freeBandwidth: 600 }, true).burnSun).toBe(BigInt(Number(fee)));
+    expect(trxTransferCost(prices, { ...none, stakedBandwidth: 600 }, true).burnSun).toBe(1_000_000n);
+  });
+
+  it('is bounded by what it burns where all that is free or staked is used up meanwhile', () => {
+    const plenty = { freeBandwidth: 600, stakedBandwidth: 600, energy: 1_000_000 };
+    for (const activates of [false, true]) {
+      const { maxSun } = trxTransferCost(prices, plenty, activates);
+      expect(maxSun).toBe(trxTransferCost(prices, none, activates).burnSun);
+    }
   });
 });
 
@@ -105,7 +113,12 @@ describe('the cost of a token transfer', () => {
 
   it('burns nothing on staked energy and bandwidth, yet signs the same limit', () => {
     const staked = readResources(recordedAnswer('fn-getaccountresource-frozen'));
-    expect(tokenTransferCost(prices, staked, energyUsed)).toEqual({ burnSun: 0n, feeLimitSun: 3_495_000n });
+    expect(tokenTransferCost(prices, staked, energyUsed)).toEqual({
+      bandwidth: 350,
+      burnSun: 0n,
+      feeLimitSun: 3_495_000n,
+      maxSun: tokenTransferCost(prices, none, energyUsed).burnSun,
+    });
   });
 
   it('refuses a simulation that does not say its energy, or says none', () => {
