@@ -73,7 +73,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     const trxSun = balanceSun - inFlight.trxMicro - inFlight.feeMicro;
     if (typeof feeLimit === 'boolean') {
       const cost = trxTransferCost(chainPrices, resources, !feeLimit);
-      assertFunds('TRX', trxSun, transfer.amountMicro + cost.maxSun);
+      assertFunds('TRX', trxSun, transfer.amountMicro + cost.burnSun);
       return {
         referenceBlock,
         feeLimitMicro: 0n,

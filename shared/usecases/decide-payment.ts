@@ -1,0 +1,139 @@
+import { ServiceError } from '../domain/errors.ts';
+import { type EndStatus, isLive, liveAttempt, type Payment, type PaymentStatus } from '../domain/payment.ts';
+import { advancePayment, type Progress } from './advance-payment.ts';
+import type { Engine } from './engine.ts';
+import { closeAccounts, guardOf } from './reserve-and-close.ts';
+
+/**
+ * What people decide about a single payment. Each decision is one conditional change of the payment, so of two
+ * that race, or of one that races with signing, one wins; and one that was taken already is answered as done.
+ */
+
+/** Who decides, and why. */
+export interface Decision {
+  readonly by: string;
+  /** Required of whoever decides about money that is not their own. */
+  readonly reason: string | null;
+}
+
+/**
+ * Takes a payment back that is not signed yet.
+ * @throws ServiceError `payment_not_cancellable` where signing has won, or it is over
+ */
+export async function cancelPayment(engine: Engine, payment: Payment, decision: Decision): Promise<Payment> {
+  if (payment.status === 'cancelled') return payment;
+  if (payment.status !== 'accepted' && payment.status !== 'awaiting_approval') throw notCancellable(payment);
+  const after = await close(engine, payment, 'cancelled', decision);
+  if (after.status !== 'cancelled') throw notCancellable(after);
+  return after;
+}
+
+/**
+ * Lets a payment be made that waits for a second person, and makes it.
+ * @throws ServiceError `approval_by_maker`, `payment_not_awaiting_approval`; and whatever stands in its way now is
+ *   told as `waitsFor`, while `settle` goes on with it
+ */
+export async function approvePayment(engine: Engine, payment: Payment, by: string): Promise<Progress> {
+  if (payment.caller === by) {
+    throw new ServiceError('approval_by_maker', 'Another caller has to approve it than the one who made it.');
+  }
+  if (payment.approvedBy === by) return { payment, waitsFor: null };
+  if (payment.status !== 'awaiting_approval') throw notAwaiting(payment);
+  const { ledger, rules } = engine;
+  const nowMs = await ledger.serverTimeMs();
+  if (nowMs >= payment.payByMs) throw notAwaiting(payment);
+  const approved = await ledger.approve(guardOf(payment), by, nowMs + rules.payByMs, {
+    entry: { atMs: nowMs, event: 'approved', detail: `by ${by}` },
+    settleAtMs: nowMs + rules.leaseMs,
+    reason: null,
+  });
+  const after = await reread(engine, payment);
+  if (!approved) {
+    if (after.approvedBy === by) return { payment: after, waitsFor: null };
+    throw notAwaiting(after);
+  }
+  return advancePayment(engine, after);
+}
+
+/** @throws ServiceError `payment_not_awaiting_approval` */
+export async function rejectPayment(engine: Engine, payment: Payment, decision: Decision): Promise<Payment> {
+  if (payment.status === 'rejected') return payment;
+  if (payment.status !== 'awaiting_approval') throw notAwaiting(payment);
+  const after = await close(engine, payment, 'rejected', decision);
+  if (after.status !== 'rejected') throw notAwaiting(after);
+  return after;
+}
+
+/**
+ * Ends a payment under review by a person's ruling: whether its money has left the wallet.
+ * @throws ServiceError `payment_not_in_review`; `attempt_may_land` where it is ruled unpaid while its bytes are
+ *   still valid; `too_busy` while its amount is yet to be counted
+ */
+export async function resolvePayment(
+  engine: Engine,
+  payment: Payment,
+  outcome: 'paid' | 'not_paid',
+  decision: Decision,
+): Promise<Payment> {
+  const status = outcome === 'paid' ? 'confirmed' : 'failed';
+  if (payment.status !== 'needs_review') {
+    const isDone = payment.status === status && payment.history.some(({ event }) => event === 'resolved');
+    if (isDone) return payment;
+    throw new ServiceError('payment_not_in_review', `The payment is ${payment.status}.`);
+  }
+  if (payment.reservationId === null) {
+    throw new ServiceError('too_busy', 'Its amount is being counted; ask again.', { retryAfterSeconds: 2 });
+  }
+  const nowMs = await engine.ledger.serverTimeMs();
+  const attempt = liveAttempt(payment);
+  const mayLandUntilMs = (attempt?.expirationMs ?? 0) + engine.rules.expirationMarginMs;
+  if (outcome === 'not_paid' && attempt !== undefined && nowMs < mayLandUntilMs) {
+    throw new ServiceError('attempt_may_land', 'Its transaction is still valid, and could be included yet.', {
+      retryAfterSeconds: Math.ceil((mayLandUntilMs - nowMs) / 1000),
+    });
+  }
+  const after = await close(engine, payment, status, decision, 'resolved');
+  if (after.status !== status) {
+    throw new ServiceError('payment_not_in_review', `The payment is ${after.status}.`);
+  }
+  return after;
+}
+
+async function close(
+  engine: Engine,
+  payment: Payment,
+  status: EndStatus,
+  { by, reason }: Decision,
+  event: string = status,
+): Promise<Payment> {
+  const { ledger } = engine;
+  const nowMs = await ledger.serverTimeMs();
+  const detail = `by ${by}${reason === null ? '' : `: ${reason}`}`;
+  const end = { status, reason: `${event} ${detail}`, endedAtMs: nowMs, included: null };
+  const closed = await ledger.closePayment(guardOf(payment), payment.status, end, {
+    entry: { atMs: nowMs, event, detail },
+    settleAtMs: nowMs,
+  });
+  // What it had reserved is given back now; should this fail, `settle` does it.
+  if (closed) await closeAccounts(engine, payment.id);
+  return reread(engine, payment);
+}
+
+async function reread({ ledger }: Engine, payment: Payment): Promise<Payment> {
+  const seen = await ledger.findPayment(payment.id);
+  if (seen === null) throw new ServiceError('internal', `Payment ${payment.id} has vanished from the store.`);
+  return seen;
+}
+
+function notCancellable({ status }: Payment): ServiceError {
+  const why = isLive(status) ? 'is signed and may be paid at any moment' : `is ${describe(status)}`;
+  return new ServiceError('payment_not_cancellable', `The payment ${why}.`);
+}
+
+function notAwaiting({ status }: Payment): ServiceError {
+  return new ServiceError('payment_not_awaiting_approval', `The payment is ${describe(status)}.`);
+}
+
+function describe(status: PaymentStatus): string {
+  return status.replaceAll('_', ' ');
+}

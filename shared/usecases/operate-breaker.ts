@@ -1,0 +1,58 @@
+import type { Breaker } from '../domain/breaker.ts';
+import { resetCircuit } from '../domain/circuit.ts';
+import { ServiceError } from '../domain/errors.ts';
+import type { Engine } from './engine.ts';
+import { trip } from './trip.ts';
+
+/**
+ * trip: no new payments until `reset`, whatever the network does · reset: closes the circuit · pause: nothing is
+ * reserved or signed until `resume`. What is out already is followed, and sent again, in every case.
+ */
+export const BREAKER_ACTIONS = ['trip', 'reset', 'pause', 'resume'] as const;
+export type BreakerAction = (typeof BREAKER_ACTIONS)[number];
+
+/** More lost races for the circuit than this in a row mean that something else is wrong. */
+const RACES_MAX = 20;
+
+/**
+ * Does what an operator orders. What stands already is answered as done.
+ * @throws ServiceError `too_busy` where rivals for the circuit never let the change through
+ */
+export async function operateBreaker(
+  { ledger }: Pick<Engine, 'ledger'>,
+  action: BreakerAction,
+  order: { readonly by: string; readonly reason: string },
+): Promise<Breaker> {
+  switch (action) {
+    case 'trip':
+      if (!(await trip({ ledger }, `tripped by ${order.by}: ${order.reason}`))) throw busy();
+      break;
+    case 'reset':
+      await reset({ ledger });
+      break;
+    case 'pause':
+      await ledger.readBreaker();
+      await ledger.setPause({ ...order, atMs: await ledger.serverTimeMs() });
+      break;
+    case 'resume':
+      await ledger.readBreaker();
+      await ledger.setPause(null);
+      break;
+  }
+  return ledger.readBreaker();
+}
+
+async function reset({ ledger }: Pick<Engine, 'ledger'>): Promise<void> {
+  for (let race = 0; race < RACES_MAX; race += 1) {
+    const { circuit } = await ledger.readBreaker();
+    if (circuit.kind === 'closed' && circuit.failures === 0) return;
+    if (await ledger.replaceCircuit(circuit, resetCircuit(circuit))) return;
+  }
+  throw busy();
+}
+
+function busy(): ServiceError {
+  return new ServiceError('too_busy', 'The breaker is changing too fast; try again.', {
+    retryAfterSeconds: 1,
+  });
+}
