@@ -71,7 +71,7 @@ function functionApps(): App[] {
   });
   const absent = absence();
   return [
-    buildPayApp({ engine: absent, authenticator }),
+    buildPayApp({ engine: absent, search: absent, authenticator }),
     buildSettleApp({ engine: absent, authenticator, logger: absent }),
     buildHealthApp(absent),
     buildStatsApp({ reports: absent, rules: absent, authenticator }),

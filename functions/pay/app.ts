@@ -1,27 +1,60 @@
+import { type Batch, isBatchId } from '../../shared/domain/batch.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
-import { parseAmount } from '../../shared/domain/money.ts';
-import type { Payment, PaymentOrder } from '../../shared/domain/payment.ts';
-import { parseTronAddress } from '../../shared/domain/tron-address.ts';
+import type { Payment } from '../../shared/domain/payment.ts';
+import type { PaymentSearch } from '../../shared/ports/payment-search.ts';
 import { type App, createApp } from '../../shared/runtime/app.ts';
-import type { Authenticator } from '../../shared/runtime/auth.ts';
+import type { Authenticator, Identity } from '../../shared/runtime/auth.ts';
 import { noteInvocation } from '../../shared/runtime/invocation.ts';
+import {
+  approvePayment,
+  cancelPayment,
+  rejectPayment,
+  resolvePayment,
+} from '../../shared/usecases/decide-payment.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
+import { listPayments } from '../../shared/usecases/list-payments.ts';
+import { operateBreaker } from '../../shared/usecases/operate-breaker.ts';
+import { payBatch } from '../../shared/usecases/pay-batch.ts';
 import { payOut } from '../../shared/usecases/pay-out.ts';
-import { viewPayment } from './payment-view.ts';
-import { PayBody, PaymentParams, PaymentView } from './schema.ts';
+import { quote } from '../../shared/usecases/quote.ts';
+import { viewBatch, viewBreaker, viewPayment, viewQuote } from './payment-view.ts';
+import {
+  callerOf,
+  prefersAsync,
+  readFilter,
+  readIdempotencyKey,
+  readLimit,
+  readOrder,
+  readOrders,
+  seesAll,
+} from './requests.ts';
+import {
+  BatchBody,
+  BatchView,
+  BreakerBody,
+  BreakerView,
+  ListQuery,
+  PayBody,
+  PaymentList,
+  PaymentOrBatch,
+  PaymentParams,
+  PaymentView,
+  QuoteView,
+  ReasonBody,
+  ResolveBody,
+} from './schema.ts';
 
-// RFC 8941 strings are what the Idempotency-Key draft asks for; bare keys are what clients send. Both are taken
-// as they are, so a key means the same in either spelling only to itself.
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
 const PAYMENT_ID = /^pay_[0-9a-f-]{36}$/;
+const BATCH_ID = /^bat_[0-9a-f-]{36}$/;
 
 export interface PayAppParts {
   readonly engine: Engine;
+  readonly search: PaymentSearch;
   readonly authenticator: Authenticator;
 }
 
-/** `POST /pay` and `GET /pay/{id}`. */
-export function buildApp({ engine, authenticator }: PayAppParts): App {
+/** Everything under `/pay`. */
+export function buildApp({ engine, search, authenticator }: PayAppParts): App {
   const app = createApp({ authenticator });
 
   app.post(
@@ -31,16 +64,15 @@ export function buildApp({ engine, authenticator }: PayAppParts): App {
       schema: {
         summary: 'Pay out',
         description:
-          'Pays once, however often it is asked with the same Idempotency-Key and body. 201 once broadcast; 202 where the amount is reserved and the rest follows.',
+          'Pays once, however often it is asked with the same Idempotency-Key and body. 201 once broadcast; 202 where the amount is reserved and the rest follows, or a second person has to approve it first.',
         body: PayBody,
         response: { 201: PaymentView, 202: PaymentView },
       },
     },
     async (request, reply) => {
       const idempotencyKey = readIdempotencyKey(request.headers['idempotency-key']);
-      const order = readOrder(request.body, engine);
       const { payment, replayed } = await payOut(engine, {
-        order,
+        order: readOrder(request.body, engine),
         idempotencyKey,
         caller: callerOf(request.identity),
         respondAsync: prefersAsync(request.headers.prefer),
@@ -52,81 +84,195 @@ export function buildApp({ engine, authenticator }: PayAppParts): App {
     },
   );
 
+  app.post(
+    '/pay/batch',
+    {
+      config: { access: { scope: 'pay' } },
+      schema: {
+        summary: 'Pay out several, all or none',
+        description:
+          'Admits up to 100 payments under one Idempotency-Key together, or none of them. Each then lives its own life.',
+        body: BatchBody,
+        response: { 202: BatchView },
+      },
+    },
+    async (request, reply) => {
+      const idempotencyKey = readIdempotencyKey(request.headers['idempotency-key']);
+      const { batch, replayed } = await payBatch(engine, {
+        orders: readOrders(request.body.items, engine),
+        idempotencyKey,
+        caller: callerOf(request.identity),
+      });
+      noteInvocation({ paymentId: batch.id });
+      void reply.code(202).header('location', `/pay/${batch.id}`);
+      if (replayed) void reply.header('idempotent-replayed', 'true');
+      return viewBatch(batch);
+    },
+  );
+
+  app.post(
+    '/pay/quote',
+    {
+      config: { access: { scope: 'pay' } },
+      schema: {
+        summary: 'Say what a payment would cost',
+        description:
+          'Simulates it for this recipient and asks the limits. Stores, reserves and signs nothing.',
+        body: PayBody,
+        response: { 200: QuoteView },
+      },
+    },
+    async (request) => viewQuote(await quote(engine, readOrder(request.body, engine))),
+  );
+
+  app.get(
+    '/pay',
+    {
+      config: { access: { scope: 'read' } },
+      schema: {
+        summary: 'List payments',
+        description: 'Newest first. Callers see their own; who may approve or operate sees all.',
+        querystring: ListQuery,
+        response: { 200: PaymentList },
+      },
+    },
+    async ({ query, identity }) => {
+      const { payments, nextCursor } = await listPayments(
+        search,
+        readFilter(query, identity),
+        query.cursor ?? null,
+        readLimit(query.limit),
+      );
+      return { payments: payments.map(viewPayment), next_cursor: nextCursor };
+    },
+  );
+
   app.get(
     '/pay/:id',
     {
       config: { access: { scope: 'read' } },
-      schema: { summary: 'Show a payment', params: PaymentParams, response: { 200: PaymentView } },
+      schema: {
+        summary: 'Show a payment or a batch',
+        params: PaymentParams,
+        response: { 200: PaymentOrBatch },
+      },
     },
-    async (request) => {
-      const { id } = request.params;
-      const payment = PAYMENT_ID.test(id) ? await engine.ledger.findPayment(id) : null;
-      // Another caller's payment is as little there as one that never was.
-      if (payment === null || payment.caller !== callerOf(request.identity)) {
-        throw new ServiceError('payment_not_found', 'There is no such payment.');
-      }
-      noteInvocation({ paymentId: payment.id });
-      return viewPayment(payment);
+    async ({ params, identity }) => {
+      if (isBatchId(params.id)) return viewBatch(await findBatch(params.id, identity));
+      return viewPayment(await findPayment(params.id, identity));
+    },
+  );
+
+  app.post(
+    '/pay/:id/cancel',
+    {
+      config: { access: { scope: 'pay' } },
+      schema: {
+        summary: 'Take a payment back before it is signed',
+        params: PaymentParams,
+        body: ReasonBody,
+        response: { 200: PaymentView },
+      },
+    },
+    async ({ params, body, identity }) => {
+      const by = callerOf(identity);
+      const payment = await findPayment(params.id, identity);
+      if (payment.caller !== by) throw notFound();
+      return viewPayment(await cancelPayment(engine, payment, { by, reason: body.reason }));
+    },
+  );
+
+  app.post(
+    '/pay/:id/approve',
+    {
+      config: { access: { scope: 'approve' } },
+      schema: {
+        summary: 'Approve a payment of another caller, and pay it',
+        params: PaymentParams,
+        response: { 200: PaymentView },
+      },
+    },
+    async ({ params, identity }) => {
+      const payment = await findPayment(params.id, identity);
+      return viewPayment((await approvePayment(engine, payment, callerOf(identity))).payment);
+    },
+  );
+
+  app.post(
+    '/pay/:id/reject',
+    {
+      config: { access: { scope: 'approve' } },
+      schema: {
+        summary: 'Reject a payment that waits for approval',
+        params: PaymentParams,
+        body: ReasonBody,
+        response: { 200: PaymentView },
+      },
+    },
+    async ({ params, body, identity }) => {
+      const payment = await findPayment(params.id, identity);
+      const decision = { by: callerOf(identity), reason: body.reason };
+      return viewPayment(await rejectPayment(engine, payment, decision));
+    },
+  );
+
+  app.post(
+    '/pay/:id/resolve',
+    {
+      config: { access: { scope: 'operate' } },
+      schema: {
+        summary: 'Rule on a payment under review',
+        params: PaymentParams,
+        body: ResolveBody,
+        response: { 200: PaymentView },
+      },
+    },
+    async ({ params, body, identity }) => {
+      const payment = await findPayment(params.id, identity);
+      const decision = { by: callerOf(identity), reason: body.reason };
+      return viewPayment(await resolvePayment(engine, payment, body.outcome, decision));
+    },
+  );
+
+  app.post(
+    '/pay/breaker',
+    {
+      config: { access: { scope: 'operate' } },
+      schema: {
+        summary: 'Trip, reset, pause or resume payments',
+        body: BreakerBody,
+        response: { 200: BreakerView },
+      },
+    },
+    async ({ body, identity }) => {
+      const order = { by: callerOf(identity), reason: body.reason };
+      return viewBreaker(await operateBreaker(engine, body.action, order));
     },
   );
 
   return app;
+
+  async function findPayment(id: string, identity: Identity | null): Promise<Payment> {
+    const payment = PAYMENT_ID.test(id) ? await engine.ledger.findPayment(id) : null;
+    // Another caller's payment is as little there as one that never was.
+    if (payment === null || !(payment.caller === callerOf(identity) || seesAll(identity))) throw notFound();
+    noteInvocation({ paymentId: payment.id });
+    return payment;
+  }
+
+  async function findBatch(id: string, identity: Identity | null): Promise<Batch> {
+    const batch = BATCH_ID.test(id) ? await engine.ledger.findBatch(id) : null;
+    if (batch === null || !(batch.caller === callerOf(identity) || seesAll(identity))) throw notFound();
+    noteInvocation({ paymentId: batch.id });
+    return batch;
+  }
 }
 
-function readIdempotencyKey(header: string | string[] | undefined): string {
-  if (header === undefined || header === '') {
-    throw new ServiceError('idempotency_key_missing', 'Every payment needs an Idempotency-Key header.', {
-      field: 'Idempotency-Key',
-    });
-  }
-  if (typeof header !== 'string' || !IDEMPOTENCY_KEY.test(header)) {
-    throw new ServiceError('idempotency_key_invalid', 'The key must be 1 to 255 visible ASCII characters.', {
-      field: 'Idempotency-Key',
-    });
-  }
-  return header;
+/** Its bytes have not left for sure. */
+function isUnderWay({ status }: Payment): boolean {
+  return status === 'awaiting_approval' || status === 'accepted' || status === 'signed';
 }
 
-function readOrder(body: PayBody, engine: Engine): PaymentOrder {
-  const amount = parseAmount(body.amount);
-  if ('fault' in amount) {
-    throw new ServiceError('amount_invalid', `The amount ${amount.fault}.`, { field: 'amount' });
-  }
-  const recipient = parseTronAddress(body.to);
-  if (recipient === undefined) {
-    throw new ServiceError('recipient_invalid', 'The recipient must be a base58 TRON address (T…).', {
-      field: 'to',
-    });
-  }
-  if (recipient === engine.signer.wallet) {
-    throw new ServiceError('recipient_invalid', 'The recipient is the paying wallet itself.', {
-      field: 'to',
-    });
-  }
-  if (recipient === engine.rules.contract) {
-    throw new ServiceError(
-      'recipient_invalid',
-      'The recipient is the token contract; what it holds is lost.',
-      {
-        field: 'to',
-      },
-    );
-  }
-  return { asset: body.asset, amountMicro: amount.amountMicro, recipient, reference: body.reference ?? null };
-}
-
-/** RFC 7240. */
-function prefersAsync(header: string | string[] | undefined): boolean {
-  const preferences = [header ?? []].flat().join(',').split(',');
-  return preferences.some((preference) => preference.trim().toLowerCase() === 'respond-async');
-}
-
-/** Reserved, but its bytes have not left for sure. */
-function isUnderWay(payment: Payment): boolean {
-  return payment.status === 'accepted' || payment.status === 'signed';
-}
-
-function callerOf(identity: { readonly caller: string } | null): string {
-  if (identity === null) throw new ServiceError('unauthenticated', 'A valid token is needed.');
-  return identity.caller;
+function notFound(): ServiceError {
+  return new ServiceError('payment_not_found', 'There is no such payment.');
 }

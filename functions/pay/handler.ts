@@ -1,5 +1,5 @@
 import { systemClock } from '../../shared/adapters/system/system-clock.ts';
-import { composeEngine } from '../../shared/composition/compose-engine.ts';
+import { composePayments } from '../../shared/composition/compose-engine.ts';
 import { Authenticator } from '../../shared/runtime/auth.ts';
 import { startFunction } from '../../shared/runtime/lambda.ts';
 import { buildApp } from './app.ts';
@@ -15,6 +15,6 @@ export const handler = await startFunction({
       monitoringKey: null,
       nowMs: systemClock.nowMs,
     });
-    return { app: buildApp({ engine: composeEngine(config), authenticator }) };
+    return { app: buildApp({ ...composePayments(config), authenticator }) };
   },
 });

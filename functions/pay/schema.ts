@@ -1,7 +1,9 @@
 import * as Type from 'typebox';
+import { BATCH_ITEMS_MAX } from '../../shared/domain/batch.ts';
 import { ASSETS } from '../../shared/domain/money.ts';
 import { PAYMENT_STATUSES } from '../../shared/domain/payment.ts';
 import { ERROR_CODE_KEYWORD } from '../../shared/runtime/validation.ts';
+import { BREAKER_ACTIONS } from '../../shared/usecases/operate-breaker.ts';
 
 /** The contract of `/pay`: types, validation and the OpenAPI document all come from here. */
 
@@ -69,3 +71,95 @@ export const PaymentView = Type.Object({
   history: Type.Array(Type.Object({ at: Instant, event: Type.String(), detail: Type.String() })),
 });
 export type PaymentView = Type.Static<typeof PaymentView>;
+
+export const BatchBody = Type.Object(
+  { items: Type.Array(PayBody, { minItems: 1, maxItems: BATCH_ITEMS_MAX }) },
+  { additionalProperties: false },
+);
+
+export const BatchView = Type.Object({
+  id: Type.String(),
+  status: Type.Enum(['accepted', 'admitted', 'refused']),
+  reason: Nullable(Type.String()),
+  created_at: Instant,
+  items: Type.Array(
+    Type.Object({
+      payment_id: Type.String({ description: 'There once the batch is admitted.' }),
+      to: Type.String(),
+      amount: Type.String(),
+      asset: Type.Enum([...ASSETS]),
+      reference: Nullable(Type.String()),
+    }),
+  ),
+});
+export type BatchView = Type.Static<typeof BatchView>;
+
+export const PaymentOrBatch = Type.Union([PaymentView, BatchView]);
+
+export const QuoteView = Type.Object({
+  accepted: Type.Boolean({ description: 'Whether it would be taken as things stand.' }),
+  obstacle: Nullable(
+    Type.Object({
+      code: Type.String({ description: 'The code of the error that paying would answer.' }),
+      detail: Type.String(),
+    }),
+  ),
+  needs_approval: Type.Boolean(),
+  fee: Nullable(Type.String({ description: 'The TRX that it would burn, energy with a margin.' })),
+  fee_limit: Nullable(Type.String({ description: 'The most TRX that its execution may burn.' })),
+  fee_max: Nullable(Type.String({ description: 'The most TRX it can burn in all; reserved with it.' })),
+  energy: Nullable(Type.Integer()),
+  bandwidth: Nullable(Type.Integer()),
+  activates: Nullable(Type.Boolean({ description: "Whether it creates the recipient's account." })),
+  limits_leave: Type.Object({ hour: Type.String(), day: Type.String() }),
+});
+export type QuoteView = Type.Static<typeof QuoteView>;
+
+export const ListQuery = Type.Object(
+  {
+    status: Type.Optional(Type.Enum([...PAYMENT_STATUSES])),
+    asset: Type.Optional(Type.Enum([...ASSETS])),
+    reference: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
+    from: Type.Optional(Type.String({ description: 'Created at or after this instant, ISO 8601.' })),
+    to: Type.Optional(Type.String({ description: 'Created before this instant, ISO 8601.' })),
+    cursor: Type.Optional(Type.String({ maxLength: 512, description: '`next_cursor` of the last page.' })),
+    limit: Type.Optional(Type.String({ pattern: '^\\d{1,3}$', description: '1 to 200; 50 by itself.' })),
+  },
+  { additionalProperties: false },
+);
+export type ListQuery = Type.Static<typeof ListQuery>;
+
+export const PaymentList = Type.Object({
+  payments: Type.Array(PaymentView),
+  next_cursor: Nullable(Type.String()),
+});
+
+const Reason = Type.String({
+  minLength: 1,
+  maxLength: 200,
+  pattern: '^[\\x20-\\x7e]*[\\x21-\\x7e][\\x20-\\x7e]*$',
+  description: 'Why; kept in the history.',
+});
+
+export const ReasonBody = Type.Object({ reason: Reason }, { additionalProperties: false });
+
+export const ResolveBody = Type.Object(
+  {
+    outcome: Type.Enum(['paid', 'not_paid'], { description: 'Whether its money has left the wallet.' }),
+    reason: Reason,
+  },
+  { additionalProperties: false },
+);
+
+export const BreakerBody = Type.Object(
+  { action: Type.Enum([...BREAKER_ACTIONS]), reason: Reason },
+  { additionalProperties: false },
+);
+
+export const BreakerView = Type.Object({
+  circuit_breaker_status: Type.Enum(['closed', 'open', 'half_open']),
+  reason: Nullable(Type.String()),
+  needs_reset: Type.Boolean({ description: 'Open until an operator resets it.' }),
+  paused: Nullable(Type.Object({ reason: Type.String(), by: Type.String(), at: Instant })),
+});
+export type BreakerView = Type.Static<typeof BreakerView>;

@@ -1,5 +1,6 @@
 import { connectMongo } from '../adapters/mongo/connect.ts';
 import { mongoLedger } from '../adapters/mongo/mongo-ledger.ts';
+import { mongoPaymentSearch } from '../adapters/mongo/payment-search.ts';
 import { aesVault } from '../adapters/system/aes-vault.ts';
 import { stopFile } from '../adapters/system/stop-file.ts';
 import { systemClock } from '../adapters/system/system-clock.ts';
@@ -7,6 +8,7 @@ import { uniqueIds } from '../adapters/system/unique-ids.ts';
 import { composeNodes } from '../adapters/tron/compose-nodes.ts';
 import { tronNetwork } from '../adapters/tron/tron-network.ts';
 import { addressOfKey, tronSigner } from '../adapters/tron/tron-signer.ts';
+import type { PaymentSearch } from '../ports/payment-search.ts';
 import type { Config, ConfigWith } from '../runtime/config.ts';
 import { ConfigError } from '../runtime/config-error.ts';
 import type { Engine } from '../usecases/engine.ts';
@@ -31,10 +33,15 @@ export type PortWrapper = <T extends object>(port: T) => T;
  * @param wrap put around the ledger and the network, which make every call that leaves the process
  * @throws ConfigError where the private key is not the wallet's
  */
-export function composeEngine(
+export function composeEngine(config: ConfigWith<'walletKey' | 'encryptionKey'>, wrap?: PortWrapper): Engine {
+  return composePayments(config, wrap).engine;
+}
+
+/** The same, with the search for payments beside it, on the same connections to the database. */
+export function composePayments(
   config: ConfigWith<'walletKey' | 'encryptionKey'>,
   wrap: PortWrapper = (port) => port,
-): Engine {
+): { readonly engine: Engine; readonly search: PaymentSearch } {
   const { tron, secrets } = config;
   if (addressOfKey(secrets.walletKey.reveal()) !== tron.walletAddress) {
     throw new ConfigError([
@@ -56,7 +63,7 @@ export function composeEngine(
       clock: systemClock,
     }),
   );
-  return {
+  const engine: Engine = {
     ledger,
     network: withBreaker(network, ledger, uniqueIds, rules),
     signer: tronSigner(tron.walletAddress, () => secrets.walletKey.reveal()),
@@ -67,6 +74,7 @@ export function composeEngine(
     ids: uniqueIds,
     rules,
   };
+  return { engine, search: mongoPaymentSearch(db) };
 }
 
 function paymentRules(config: Config): PaymentRules {

@@ -46,9 +46,16 @@ export class World {
   isStopped = false;
   verdict: RecipientVerdict = 'allowed';
   #lastId = 0;
+  #lastRandom = 1;
 
   constructor(rules: Partial<PaymentRules> = {}) {
     this.rules = { ...RULES, ...rules };
+  }
+
+  /** The same numbers in every run (a linear congruence of Park and Miller). */
+  #random(): number {
+    this.#lastRandom = (this.#lastRandom * 48_271) % 0x7fff_ffff;
+    return this.#lastRandom / 0x7fff_ffff;
   }
 
   /** Lets seconds pass, a block each. */
@@ -75,7 +82,7 @@ export class World {
     };
     const mortal = atEachCall(step);
     const ledger = mortal(this.ledger);
-    const ids = { next: () => `id-${String(++this.#lastId).padStart(6, '0')}`, random: () => 0.5 };
+    const ids = { next: () => `id-${String(++this.#lastId).padStart(6, '0')}`, random: () => this.#random() };
     return {
       ledger,
       network: withBreaker(mortal(this.chain.network), ledger, ids, this.rules),

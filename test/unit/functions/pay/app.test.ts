@@ -4,29 +4,38 @@ import type { App } from '../../../../shared/runtime/app.ts';
 import { Authenticator } from '../../../../shared/runtime/auth.ts';
 import { Secret } from '../../../../shared/runtime/secret.ts';
 import { mintToken } from '../../../../shared/runtime/token.ts';
+import { settle } from '../../../../shared/usecases/settle.ts';
+import { memorySearch } from '../../../support/memory-search.ts';
 import { CONTRACT, RECIPIENT, START_MS, WALLET, World } from '../../../support/test-engine.ts';
 
 const SECRETS = {
   gateway: new Secret('gateway-secret-of-thirty-two-bytes-or-more'),
   shop: new Secret('shops-secret-of-thirty-two-bytes-or-more!!'),
+  boss: new Secret('boss-secret-of-thirty-two-bytes-or-more-!!'),
+  operator: new Secret('operators-secret-of-32-bytes-or-more-!!'),
 };
 const GOOD = { to: RECIPIENT, amount: '25', asset: 'USDT' };
 
 let world: World;
 let app: App;
 
-beforeEach(() => {
-  world = new World();
+beforeEach(() => begin());
+
+function begin(rules: ConstructorParameters<typeof World>[0] = {}): void {
+  world = new World(rules);
   // Ids as production makes them: routes look at their form.
   let last = 0;
   const engine = world.engine();
   const ids = { ...engine.ids, next: () => `00000000-0000-7000-8000-${String(++last).padStart(12, '0')}` };
   app = buildApp({
     engine: { ...engine, ids },
+    search: memorySearch(world.ledger.store),
     authenticator: new Authenticator({
       callers: {
         gateway: { secrets: [SECRETS.gateway], scopes: ['pay', 'read'] },
         shop: { secrets: [SECRETS.shop], scopes: ['pay', 'read'] },
+        boss: { secrets: [SECRETS.boss], scopes: ['pay', 'read', 'approve'] },
+        operator: { secrets: [SECRETS.operator], scopes: ['read', 'operate'] },
       },
       audience: 'tron-payment-service',
       tokenLifetimeMaxSeconds: 86_400,
@@ -34,7 +43,7 @@ beforeEach(() => {
       nowMs: () => START_MS,
     }),
   });
-});
+}
 
 interface Call {
   readonly method?: 'POST' | 'GET' | 'PUT' | 'DELETE' | 'PATCH';
@@ -60,14 +69,19 @@ async function call({
     nowMs: START_MS,
     lifetimeSeconds: 60,
     tokenId: 'jti',
-    request: { method, path, idempotencyKey: key ?? '', body: Buffer.from(body) },
+    request: {
+      method,
+      path: path.split('?', 1)[0] ?? '',
+      idempotencyKey: key ?? '',
+      body: Buffer.from(body),
+    },
   });
   return app.inject({
     method,
     url: path,
     headers: {
       authorization: `Bearer ${token}`,
-      ...(method === 'GET' ? {} : { 'content-type': 'application/json' }),
+      ...(method === 'GET' || body === '' ? {} : { 'content-type': 'application/json' }),
       ...(key === null ? {} : { 'idempotency-key': key }),
       ...headers,
     },
@@ -277,7 +291,6 @@ describe('bad input', () => {
     ['PUT', { method: 'PUT', body: json({}) }, 405, 'method_not_allowed', undefined],
     ['DELETE', { method: 'DELETE', body: json({}) }, 405, 'method_not_allowed', undefined],
     ['PATCH', { method: 'PATCH', body: json({}) }, 405, 'method_not_allowed', undefined],
-    ['GET of the collection', { method: 'GET' }, 405, 'method_not_allowed', undefined],
     ['an unknown path', { path: '/payments', body: json({}) }, 404, 'route_not_found', undefined],
     ['a trailing slash', { path: '/pay/', body: json({}) }, 404, 'route_not_found', undefined],
   ])(
@@ -319,4 +332,352 @@ describe('GET /pay/{id}', () => {
       expect(answer.statusCode).toBe(404);
     },
   );
+});
+
+const act = (path: string, body: object | null, caller: NonNullable<Call['caller']>) =>
+  call({ path, body: body === null ? '' : JSON.stringify(body), key: null, caller });
+
+const settleAll = () =>
+  settle(world.engine(), { deadlineMs: Number.POSITIVE_INFINITY, paymentsMax: 1_000 }, (_, error) => {
+    throw error;
+  });
+
+describe('a payment that has to be approved', () => {
+  const APPROVAL = {
+    amounts: {
+      maxMicro: { USDT: 100_000_000n, TRX: null },
+      approvalAboveMicro: { USDT: 20_000_000n, TRX: null },
+    },
+  };
+  beforeEach(() => begin(APPROVAL));
+
+  it('waits without a reservation until another caller approves it, and is then paid', async () => {
+    const asked = await pay({});
+    expect(asked.statusCode).toBe(202);
+    const { id } = asked.json();
+    expect(asked.json()).toMatchObject({ status: 'awaiting_approval', approved_by: null });
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+    world.pass(60);
+    await settleAll();
+
+    const approved = await act(`/pay/${id}/approve`, null, 'boss');
+
+    expect(approved.statusCode).toBe(200);
+    expect(approved.json()).toMatchObject({ id, status: 'broadcast', approved_by: 'boss' });
+    expect((await act(`/pay/${id}/approve`, null, 'boss')).statusCode).toBe(200);
+    expect((await pay({})).json()).toMatchObject({ id, status: 'broadcast' });
+    expect(world.chain.pool).toHaveLength(1);
+  });
+
+  it('is not approved by its maker, nor by whom the scope is not given', async () => {
+    const made = await pay({}, { caller: 'boss' });
+    const { id } = made.json();
+    expect((await act(`/pay/${id}/approve`, null, 'boss')).json()).toMatchObject({
+      code: 'approval_by_maker',
+    });
+    expect((await act(`/pay/${id}/approve`, null, 'gateway')).json()).toMatchObject({ code: 'forbidden' });
+    expect(world.chain.pool).toEqual([]);
+  });
+
+  it('ends when it is rejected, cancelled, or approved by nobody in time', async () => {
+    const rejected = (await pay({})).json().id;
+    const cancelled = (await pay({}, { key: 'k-2' })).json().id;
+    const lapsed = (await pay({}, { key: 'k-3' })).json().id;
+    const reason = 'not this month';
+    expect((await act(`/pay/${rejected}/reject`, { reason }, 'boss')).json().status).toBe('rejected');
+    expect((await act(`/pay/${cancelled}/cancel`, { reason }, 'gateway')).json().status).toBe('cancelled');
+    world.pass(86_401);
+    await settleAll();
+    expect(world.ledger.payments.get(lapsed)).toMatchObject({ status: 'expired', settleAtMs: null });
+    for (const id of [rejected, cancelled, lapsed]) {
+      expect((await act(`/pay/${id}/approve`, null, 'boss')).json()).toMatchObject({
+        code: 'payment_not_awaiting_approval',
+      });
+    }
+    expect(world.chain.pool).toEqual([]);
+  });
+
+  it('is refused above the largest payment, and never part of a batch', async () => {
+    expect((await pay({ amount: '100.000001' })).json()).toMatchObject({
+      status: 422,
+      code: 'above_maximum',
+      field: 'amount',
+    });
+    const batch = await call({
+      path: '/pay/batch',
+      body: JSON.stringify({ items: [{ ...GOOD, amount: '1' }, GOOD] }),
+    });
+    expect(batch.json()).toMatchObject({ code: 'approval_required', field: 'items[1].amount' });
+    expect(world.ledger.writes).toEqual([]);
+  });
+});
+
+describe('POST /pay/{id}/cancel', () => {
+  it('takes back what is not signed yet, gives the amount back, and says so again', async () => {
+    const { id } = (await pay({}, { headers: { prefer: 'respond-async' } })).json();
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(25_000_000n);
+    const path = `/pay/${id}/cancel`;
+    expect((await act(path, { reason: 'double order' }, 'shop')).statusCode).toBe(404);
+    const cancelled = await act(path, { reason: 'double order' }, 'gateway');
+    expect(cancelled.json()).toMatchObject({
+      status: 'cancelled',
+      reason: 'cancelled by gateway: double order',
+    });
+    expect((await act(path, { reason: 'again' }, 'gateway')).statusCode).toBe(200);
+    expect(world.ledger.breaker).toMatchObject({
+      transitions: [],
+      books: { USDT: { outstandingMicro: 0n } },
+      fees: { outstandingMicro: 0n },
+    });
+    world.pass(100);
+    await settleAll();
+    expect(world.chain.paid).toEqual([]);
+  });
+
+  it('comes too late for what is signed', async () => {
+    const { id } = (await pay({})).json();
+    const answer = await act(`/pay/${id}/cancel`, { reason: 'oh' }, 'gateway');
+    expect(answer.statusCode).toBe(409);
+    expect(answer.json()).toMatchObject({ code: 'payment_not_cancellable' });
+  });
+
+  it('needs a reason', async () => {
+    const { id } = (await pay({})).json();
+    expect((await act(`/pay/${id}/cancel`, {}, 'gateway')).json()).toMatchObject({
+      status: 400,
+      field: 'reason',
+    });
+  });
+});
+
+describe('POST /pay/{id}/resolve', () => {
+  async function underReview(): Promise<string> {
+    const { id } = (await pay({})).json();
+    const [pending] = world.chain.pool;
+    if (pending === undefined) throw new Error('nothing was broadcast');
+    world.chain.pool = [{ ...pending, transfer: { ...pending.transfer, amountMicro: 1n } }];
+    world.pass(10);
+    await settleAll();
+    expect(world.ledger.payments.get(id)?.status).toBe('needs_review');
+    return id;
+  }
+
+  it('ends a payment under review as paid, and its amount is spent', async () => {
+    const id = await underReview();
+    const body = { outcome: 'paid', reason: 'seen in the explorer' };
+    expect((await act(`/pay/${id}/resolve`, body, 'boss')).statusCode).toBe(403);
+    expect((await act(`/pay/${id}/resolve`, body, 'operator')).json()).toMatchObject({ status: 'confirmed' });
+    expect((await act(`/pay/${id}/resolve`, body, 'operator')).statusCode).toBe(200);
+    expect(world.ledger.breaker.books.USDT).toMatchObject({
+      outstandingMicro: 0n,
+      spentTotalMicro: 25_000_000n,
+    });
+  });
+
+  it('ends it as unpaid only once its bytes can no longer land', async () => {
+    const id = await underReview();
+    const body = { outcome: 'not_paid', reason: 'never arrived' };
+    expect((await act(`/pay/${id}/resolve`, body, 'operator')).json()).toMatchObject({
+      code: 'attempt_may_land',
+    });
+    world.pass(120);
+    expect((await act(`/pay/${id}/resolve`, body, 'operator')).json()).toMatchObject({ status: 'failed' });
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+  });
+
+  it('rules on nothing else', async () => {
+    const { id } = (await pay({})).json();
+    const body = { outcome: 'paid', reason: 'why not' };
+    expect((await act(`/pay/${id}/resolve`, body, 'operator')).json()).toMatchObject({
+      code: 'payment_not_in_review',
+    });
+  });
+});
+
+describe('POST /pay/breaker', () => {
+  const order = (action: string, caller: NonNullable<Call['caller']> = 'operator') =>
+    act('/pay/breaker', { action, reason: 'a drill' }, caller);
+
+  it('pauses what is new and follows what is out, until it is resumed', async () => {
+    const { id } = (await pay({})).json();
+    expect((await order('pause', 'boss')).statusCode).toBe(403);
+    expect((await order('pause')).json()).toMatchObject({ paused: { reason: 'a drill', by: 'operator' } });
+    expect((await order('pause')).statusCode).toBe(200);
+    expect((await pay({}, { key: 'k-2' })).json()).toMatchObject({ status: 503, code: 'payments_paused' });
+    world.pass(10);
+    await settleAll();
+    expect(world.ledger.payments.get(id)?.status).toBe('confirmed');
+    expect((await order('resume')).json()).toMatchObject({ paused: null });
+    expect((await pay({}, { key: 'k-2' })).statusCode).toBe(201);
+  });
+
+  it('trips the circuit until a reset, and follows what is out meanwhile', async () => {
+    const { id } = (await pay({})).json();
+    expect((await order('trip')).json()).toMatchObject({
+      circuit_breaker_status: 'open',
+      needs_reset: true,
+      reason: 'tripped by operator: a drill',
+    });
+    world.pass(600);
+    expect((await pay({}, { key: 'k-2' })).json()).toMatchObject({ code: 'circuit_open' });
+    await settleAll();
+    expect(world.ledger.payments.get(id)?.status).toBe('confirmed');
+    expect(world.ledger.breaker.circuit.kind).toBe('open');
+    expect((await order('reset')).json()).toMatchObject({ circuit_breaker_status: 'closed' });
+    expect((await pay({}, { key: 'k-2' })).statusCode).toBe(201);
+  });
+});
+
+describe('POST /pay/batch', () => {
+  const batchOf = (items: readonly object[], more: Call = {}) =>
+    call({ path: '/pay/batch', body: JSON.stringify({ items }), ...more });
+
+  it('admits all items together, and each is paid', async () => {
+    const items = Array.from({ length: 100 }, (_, index) => ({
+      ...GOOD,
+      amount: '1',
+      reference: `r-${index}`,
+    }));
+    const answer = await batchOf(items);
+    expect(answer.statusCode).toBe(202);
+    const { id, items: shown } = answer.json();
+    expect(answer.headers.location).toBe(`/pay/${id}`);
+    expect(shown).toHaveLength(100);
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(100_000_000n);
+    expect(world.ledger.breaker.transitions).toEqual([]);
+    const again = await batchOf(items);
+    expect(again.headers['idempotent-replayed']).toBe('true');
+    expect(again.json()).toEqual((await call({ method: 'GET', path: `/pay/${id}`, key: null })).json());
+
+    for (let round = 0; round < 5; round += 1) {
+      world.pass(10);
+      await settleAll();
+    }
+    expect(world.chain.paid).toHaveLength(100);
+    const payment = await call({ method: 'GET', path: `/pay/${shown[7].payment_id}`, key: null });
+    expect(payment.json()).toMatchObject({ status: 'confirmed', batch_id: id, reference: 'r-7' });
+    expect(world.ledger.breaker.fees.outstandingMicro).toBe(0n);
+  });
+
+  it('admits none where all together pass a limit, and the key may try again', async () => {
+    const items = [
+      { ...GOOD, amount: '999' },
+      { ...GOOD, amount: '1.000001' },
+    ];
+    expect((await batchOf(items)).json()).toMatchObject({ status: 429, code: 'limit_exceeded' });
+    expect(world.ledger.payments.size).toBe(0);
+    expect((await batchOf([{ ...GOOD, amount: '999' }])).statusCode).toBe(202);
+  });
+
+  it.each([
+    ['no items', [], 'items'],
+    ['too many', Array.from({ length: 101 }, () => GOOD), 'items'],
+    ['a bad amount', [GOOD, { ...GOOD, amount: '0' }], 'items[1].amount'],
+    ['a bad recipient', [{ ...GOOD, to: 'T' }], 'items[0].to'],
+    [
+      'one reference twice',
+      [
+        { ...GOOD, reference: 'r' },
+        { ...GOOD, reference: 'r' },
+      ],
+      'items[1].reference',
+    ],
+  ])('refuses %s, naming the field', async (_, items, field) => {
+    const answer = await batchOf(items);
+    expect(answer.statusCode).toBe(400);
+    expect(answer.json().field).toContain(field);
+    expect(world.ledger.writes).toEqual([]);
+  });
+
+  it('does not share its key with a single payment, nor a reference with another one', async () => {
+    await pay({ reference: 'mine' });
+    expect((await batchOf([GOOD])).json()).toMatchObject({ code: 'idempotency_key_reused' });
+    const other = { key: 'k-2' };
+    expect((await batchOf([{ ...GOOD, reference: 'mine' }], other)).json()).toMatchObject({
+      status: 409,
+      code: 'reference_taken',
+    });
+  });
+});
+
+describe('POST /pay/quote', () => {
+  const quoteOf = (fields: object) =>
+    call({ path: '/pay/quote', body: JSON.stringify({ ...GOOD, ...fields }), key: null });
+
+  it('tells the fee and what the limits leave, and changes nothing', async () => {
+    expect((await quoteOf({})).json()).toMatchObject({
+      accepted: true,
+      obstacle: null,
+      needs_approval: false,
+      fee: '6.4285',
+      fee_limit: '10',
+      fee_max: '11',
+      energy: 64_285,
+      limits_leave: { hour: '1000', day: '10000' },
+    });
+    expect(world.ledger.writes).toEqual([]);
+  });
+
+  it('tells why it would not be paid', async () => {
+    expect((await quoteOf({ amount: '1000.5' })).json()).toMatchObject({
+      accepted: false,
+      obstacle: { code: 'limit_exceeded' },
+    });
+    world.verdict = 'on_the_deny_list';
+    expect((await quoteOf({})).json()).toMatchObject({
+      accepted: false,
+      obstacle: { code: 'recipient_refused' },
+    });
+  });
+});
+
+describe('GET /pay', () => {
+  const list = (query: string, caller: NonNullable<Call['caller']> = 'gateway') =>
+    call({ method: 'GET', path: `/pay${query}`, key: null, caller });
+
+  it('pages through the own payments, newest first, though more are made meanwhile', async () => {
+    const ids: string[] = [];
+    for (let index = 0; index < 5; index += 1) {
+      ids.unshift((await pay({ amount: '1' }, { key: `k-${index}` })).json().id);
+      if (index % 2 === 0) world.pass(1);
+    }
+    await pay({ amount: '1' }, { caller: 'shop' });
+    const first = (await list('?limit=2')).json();
+    expect(first.payments.map(({ id }: { id: string }) => id)).toEqual(ids.slice(0, 2));
+    world.pass(1);
+    await pay({ amount: '1' }, { key: 'late' });
+    const second = (await list(`?limit=2&cursor=${first.next_cursor}`)).json();
+    const third = (await list(`?limit=2&cursor=${second.next_cursor}`)).json();
+    const rest = [...second.payments, ...third.payments].map(({ id }: { id: string }) => id);
+    expect(rest).toEqual(ids.slice(2));
+    expect(third.next_cursor).toBeNull();
+    expect((await list('', 'operator')).json().payments).toHaveLength(7);
+  });
+
+  it('finds by status, asset, reference and time', async () => {
+    await pay({ reference: 'invoice 7' });
+    world.pass(10);
+    await pay({ asset: 'TRX' }, { key: 'k-2' });
+    const count = async (query: string) => (await list(query)).json().payments.length;
+    expect(await count('?reference=invoice%207')).toBe(1);
+    expect(await count('?asset=TRX&status=broadcast')).toBe(1);
+    expect(await count('?asset=TRX&status=confirmed')).toBe(0);
+    expect(await count('?from=2026-01-01T00:00:05Z')).toBe(1);
+    expect(await count('?to=2026-01-01T00:00:05Z')).toBe(1);
+  });
+
+  it.each(['cursor=x', 'limit=0', 'limit=201', 'limit=x', 'from=yesterday', 'status=lost', 'other=1'])(
+    'refuses ?%s, naming the field',
+    async (query) => {
+      const answer = await list(`?${query}`);
+      expect(answer.statusCode).toBe(400);
+      expect(answer.json().field).toContain(query.split('=')[0]);
+    },
+  );
+
+  it('refuses the cursor of another search', async () => {
+    for (const key of ['k-1', 'k-2']) await pay({ amount: '1' }, { key });
+    const { next_cursor: cursor } = (await list('?limit=1')).json();
+    expect((await list(`?limit=1&asset=USDT&cursor=${cursor}`)).json()).toMatchObject({ field: 'cursor' });
+  });
 });
