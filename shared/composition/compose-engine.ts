@@ -2,6 +2,7 @@ import { connectMongo } from '../adapters/mongo/connect.ts';
 import { mongoLedger } from '../adapters/mongo/mongo-ledger.ts';
 import { mongoPaymentSearch } from '../adapters/mongo/payment-search.ts';
 import { aesVault } from '../adapters/system/aes-vault.ts';
+import { recipientFiles } from '../adapters/system/recipient-files.ts';
 import { stopFile } from '../adapters/system/stop-file.ts';
 import { systemClock } from '../adapters/system/system-clock.ts';
 import { uniqueIds } from '../adapters/system/unique-ids.ts';
@@ -20,9 +21,6 @@ const LEASE_SPARE_MS = 5_000;
 const REBROADCAST_MS_MAX = 15_000;
 /** What a transfer may burn beside its fee limit: bandwidth, and the recipient's activation. */
 const FEE_BESIDE_LIMIT_MICRO = 3_000_000n;
-const FEE_LIMIT_DAILY_MICRO = 10_000_000_000n;
-const APPROVE_BY_MS = 24 * 3_600_000;
-const RECHECK_MS = 3_600_000;
 const HEAD_SKEW_MS_MAX = 5 * 60_000;
 
 /** Stands around a port and shares its type: tracing, counting, or dying at the seventh call in a test. */
@@ -69,7 +67,7 @@ export function composePayments(
     signer: tronSigner(tron.walletAddress, () => secrets.walletKey.reveal()),
     vault: aesVault(() => secrets.encryptionKey.reveal()),
     stopSwitch: stopFile(config.payments.stopFile),
-    recipients: { judge: async () => 'allowed' },
+    recipients: recipientFiles(config.payments.recipients),
     clock: systemClock,
     ids: uniqueIds,
     rules,
@@ -82,11 +80,11 @@ function paymentRules(config: Config): PaymentRules {
   return {
     limits: config.limits,
     windows: config.windows,
-    feeLimitDailyMicro: FEE_LIMIT_DAILY_MICRO,
+    feeLimitDailyMicro: config.feeLimitDailyMicro,
     feeReserveMicro: tron.feeLimitMaxMicro + FEE_BESIDE_LIMIT_MICRO,
-    amounts: { maxMicro: { USDT: null, TRX: null }, approvalAboveMicro: { USDT: null, TRX: null } },
-    approveByMs: APPROVE_BY_MS,
-    recheckMs: RECHECK_MS,
+    amounts: payments.amounts,
+    approveByMs: payments.approveByMs,
+    recheckMs: payments.recheckMs,
     circuit: config.circuit,
     contract: tron.usdtContract,
     confirmationsRequired: tron.confirmationsRequired,

@@ -14,6 +14,7 @@ export function judgeTogether(values: ReadValues): ConfigProblem[] {
     ...judgeNetwork(values),
     ...judgeTimes(values),
     ...judgeConnections(values),
+    ...judgeAmounts(values),
     ...(values.LUCID_ENV === 'production' ? judgeProduction(values) : []),
   ];
 }
@@ -122,6 +123,22 @@ function judgeTimes(values: ReadValues): ConfigProblem[] {
     });
   }
   return problems;
+}
+
+/** An amount that may never be paid is not one that could be approved. */
+function judgeAmounts(values: ReadValues): ConfigProblem[] {
+  return (['USDT', 'TRX'] as const).flatMap((asset) => {
+    const max = values[`PAYMENT_MAX_${asset}`];
+    const approvalAbove = values[`PAYMENT_APPROVAL_ABOVE_${asset}`];
+    if (!max || !approvalAbove || approvalAbove < max) return [];
+    return [
+      {
+        key: `PAYMENT_APPROVAL_ABOVE_${asset}`,
+        problem: `is not below PAYMENT_MAX_${asset}, so nothing would ever be approved`,
+        needs: 'less than that, or to be left out',
+      },
+    ];
+  });
 }
 
 /**

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { AmountPolicy } from '../domain/amount-policy.ts';
 import type { CircuitRules } from '../domain/circuit.ts';
 import type { AssetLimits, LimitWindows } from '../domain/limits.ts';
 import type { Asset } from '../domain/money.ts';
@@ -41,6 +42,12 @@ export interface Config {
     readonly revisitMs: number;
     /** While this file is there, no new payment is taken or signed. */
     readonly stopFile: string;
+    /** How long after its end a payment whose attempts never landed is looked at once more. */
+    readonly recheckMs: number;
+    /** How long a payment waits for approval. */
+    readonly approveByMs: number;
+    readonly amounts: AmountPolicy;
+    readonly recipients: { readonly allow: string | null; readonly deny: string | null };
   };
   readonly tron: {
     readonly network: TronNetwork;
@@ -83,6 +90,8 @@ export interface Config {
   readonly circuit: CircuitRules;
   readonly limits: Readonly<Record<Asset, AssetLimits>>;
   readonly windows: LimitWindows;
+  /** The cap of all fees over a rolling day, in sun. */
+  readonly feeLimitDailyMicro: bigint;
   readonly health: {
     readonly intervalMs: number;
     readonly timeoutMs: number;
@@ -201,6 +210,16 @@ function assemble(
       payByMs: values.PAYMENT_PAY_BY_SECONDS,
       revisitMs: values.PAYMENT_REVISIT_SECONDS,
       stopFile: values.STOP_FILE ?? join(configDir, 'STOP'),
+      recheckMs: values.PAYMENT_RECHECK_SECONDS,
+      approveByMs: values.PAYMENT_APPROVE_BY_SECONDS,
+      amounts: {
+        maxMicro: { USDT: values.PAYMENT_MAX_USDT, TRX: values.PAYMENT_MAX_TRX },
+        approvalAboveMicro: {
+          USDT: values.PAYMENT_APPROVAL_ABOVE_USDT,
+          TRX: values.PAYMENT_APPROVAL_ABOVE_TRX,
+        },
+      },
+      recipients: { allow: values.RECIPIENT_ALLOW_FILE, deny: values.RECIPIENT_DENY_FILE },
     },
     tron: {
       network: values.TRON_NETWORK,
@@ -246,6 +265,7 @@ function assemble(
         dailyMicro: values.CIRCUIT_BREAKER_TRX_DAILY_LIMIT,
       },
     },
+    feeLimitDailyMicro: values.CIRCUIT_BREAKER_DAILY_FEE_LIMIT,
     windows: {
       hourMs: values.CIRCUIT_BREAKER_HOURLY_WINDOW_SECONDS,
       dayMs: values.CIRCUIT_BREAKER_DAILY_WINDOW_SECONDS,

@@ -382,6 +382,13 @@ describe('what is malformed', () => {
     API_GATEWAY_URL: ['api-gateway:8080', 'ftp://a', 'http://u:p@a'],
     STOP_FILE: ['STOP', './STOP'],
     PAYMENT_PAY_BY_SECONDS: ['4', '86401', '1h'],
+    PAYMENT_RECHECK_SECONDS: ['0', '86401'],
+    PAYMENT_APPROVE_BY_SECONDS: ['59', '604801'],
+    PAYMENT_MAX_USDT: ['-1', '1e3'],
+    PAYMENT_APPROVAL_ABOVE_TRX: ['1,000'],
+    RECIPIENT_ALLOW_FILE: ['allow.txt'],
+    RECIPIENT_DENY_FILE: ['./deny.txt'],
+    CIRCUIT_BREAKER_DAILY_FEE_LIMIT: ['none', '1.0000001'],
     MONGO_URL: [
       'http://mongo',
       'mongodb://lucid:lucid@mongo:27017/lucid_payments',
