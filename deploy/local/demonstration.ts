@@ -35,7 +35,7 @@ export async function payDemonstration(
     try {
       const payment = await payAndFollow(
         client,
-        { amount, asset, to, reference: 'demonstration' },
+        { amount, asset, to, reference: `demonstration ${randomUUID()}` },
         console,
         signal,
       );

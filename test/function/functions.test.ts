@@ -10,7 +10,13 @@ let stack: TestStack;
 
 beforeAll(async () => {
   // Short lives, so that an attempt can expire while somebody watches.
-  stack = await startStack({ settings: { TRON_TIMEOUT_SECONDS: '4', TRON_EXPIRATION_SECONDS: '8' } });
+  stack = await startStack({
+    settings: {
+      TRON_TIMEOUT_SECONDS: '4',
+      TRON_EXPIRATION_SECONDS: '8',
+      PAYMENT_APPROVAL_ABOVE_TRX: '100',
+    },
+  });
 });
 afterAll(() => stack?.stop());
 
@@ -167,6 +173,54 @@ describe('pay', () => {
     const all = ['pay-1', 'pay-2', 'settle', 'sidecar'].flatMap((part) => stack.logs(part)).join('\n');
     expect(all).not.toContain(token);
     expect(all).not.toContain(token.split('.')[2] ?? 'no signature');
+  });
+});
+
+describe('batches, approvals and orders', () => {
+  it('admits a batch, pays each of its items once, and lists them', async () => {
+    const items = [1, 2, 3].map((index) => ({
+      to: createAccount().address,
+      amount: `1.00000${index}`,
+      asset: index === 3 ? 'TRX' : 'USDT',
+      reference: `batch ${randomUUID()}`,
+    }));
+    const key = randomUUID();
+    const answer = await post('/pay/batch', JSON.stringify({ items }), { key });
+    expect(answer.status).toBe(202);
+    const batch = (await answer.json()) as { id: string; items: { payment_id: string }[] };
+    expect((await post('/pay/batch', JSON.stringify({ items }), { key })).headers.get('location')).toBe(
+      `/pay/${batch.id}`,
+    );
+    for (const { payment_id } of batch.items) {
+      expect(await follow(payment_id, ENDS)).toMatchObject({ status: 'confirmed', batch_id: batch.id });
+    }
+    const moved = await ledger();
+    for (const { to } of items) expect(moved.filter((transfer) => transfer.to === to)).toHaveLength(1);
+    const found = await json(await get(`/pay?reference=${encodeURIComponent(items[1]?.reference ?? '')}`));
+    expect(found).toMatchObject({ payments: [{ id: batch.items[1]?.payment_id }], next_cursor: null });
+  });
+
+  it('lets a payment above the limit of approval wait for another caller', async () => {
+    const asked = await post('/pay', bodyOf({ asset: 'TRX', amount: '100.5' }));
+    expect(asked.status).toBe(202);
+    const { id, status } = await json(asked);
+    expect(status).toBe('awaiting_approval');
+    expect((await post(`/pay/${String(id)}/approve`, '')).status).toBe(403);
+    const approved = await post(`/pay/${String(id)}/approve`, '', { caller: 'operator' });
+    expect(await json(approved)).toMatchObject({ approved_by: 'operator' });
+    expect(await follow(id, ENDS)).toMatchObject({ status: 'confirmed' });
+  });
+
+  it('quotes without storing, pauses and resumes', async () => {
+    const quoted = await json(await post('/pay/quote', bodyOf()));
+    expect(quoted).toMatchObject({ accepted: true, needs_approval: false, activates: false });
+    const order = (action: string) =>
+      post('/pay/breaker', JSON.stringify({ action, reason: 'a drill' }), { caller: 'operator' });
+    expect((await order('pause')).status).toBe(200);
+    const refused = await post('/pay', bodyOf());
+    expect(refused.status).toBe(503);
+    expect(await json(refused)).toMatchObject({ code: 'payments_paused' });
+    expect(await json(await order('resume'))).toMatchObject({ paused: null });
   });
 });
 
