@@ -1,6 +1,7 @@
 import type { Batch } from '../../domain/batch.ts';
 import type { Amounts, Breaker, Pause, SolidHead, Transition } from '../../domain/breaker.ts';
 import type { Circuit } from '../../domain/circuit.ts';
+import { ServiceError } from '../../domain/errors.ts';
 import type { AssetBook, FeeBook, SpentSlot } from '../../domain/limits.ts';
 import { ASSETS, type Asset } from '../../domain/money.ts';
 import { holdsReservation, type Payment } from '../../domain/payment.ts';
@@ -100,7 +101,11 @@ function referenceKey(caller: string, reference: string): string {
   return `${caller} ${reference}`;
 }
 
+/** @throws ServiceError `store_unavailable` where it was written by a version that kept its books otherwise */
 export function breakerFrom(document: BreakerDocument): Breaker {
+  if (document.slotsVersion === undefined) {
+    throw new ServiceError('store_unavailable', 'The breaker document is of another version.');
+  }
   const { _id, circuit, books, fees, ...rest } = document;
   return {
     ...rest,
