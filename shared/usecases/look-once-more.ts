@@ -1,11 +1,5 @@
 import { ServiceError } from '../domain/errors.ts';
-import {
-  type Attempt,
-  closingKind,
-  type EndStatus,
-  holdsReservation,
-  type Payment,
-} from '../domain/payment.ts';
+import { type Attempt, type EndStatus, holdsReservation, type Payment } from '../domain/payment.ts';
 import { joinEvidence, judgeTestimony, type Transfer } from '../domain/transfer-evidence.ts';
 import type { Engine } from './engine.ts';
 import { guardOf } from './reserve-and-close.ts';
@@ -14,25 +8,28 @@ import { trip } from './trip.ts';
 /**
  * Asks once more for the attempts of an ended payment that were taken for dead. Solid evidence wins over any end:
  * where one has landed after all, all payments stop and a person must look, for money left that was not counted.
+ * Where the chain says clearly that none has, the payment is looked at no more; else it is asked again later.
  */
 export async function lookOnceMore(engine: Engine, payment: Payment, transfer: Transfer): Promise<void> {
+  let isClear = true;
   for (const attempt of payment.attempts) {
     if (attempt.outcome !== 'expired' && attempt.outcome !== 'live') continue;
-    if (await hasLanded(engine, payment, attempt, transfer)) return;
+    const seen = await look(engine, payment, attempt, transfer);
+    if (seen === 'landed') return;
+    isClear &&= seen === 'absent';
   }
+  if (isClear) await engine.ledger.endVisits(guardOf(payment), payment.status as EndStatus);
 }
 
-async function hasLanded(
+async function look(
   engine: Engine,
   payment: Payment,
   attempt: Attempt,
   transfer: Transfer,
-): Promise<boolean> {
+): Promise<'landed' | 'absent' | 'unclear'> {
   const { ledger, network, rules } = engine;
-  if (closingKind(payment.status) === 'none') return false;
   const { solidHead } = await ledger.readBreaker();
   const testimonies = await network.takeTestimony(attempt.txId, solidHead).catch((error: unknown) => {
-    // Nothing was learnt: this is a last look, and a chain that is away is no reason to look for ever.
     if (error instanceof ServiceError) return [];
     throw error;
   });
@@ -41,14 +38,15 @@ async function hasLanded(
       judgeTestimony(transfer, attempt.txId, testimony, rules.confirmationsRequired),
     ),
   );
-  if (evidence.kind !== 'paid') return false;
+  if (evidence.kind === 'absent' || evidence.kind === 'reverted') return 'absent';
+  if (evidence.kind !== 'paid') return 'unclear';
   const reason = `${payment.id} was ${payment.status}, yet its attempt ${attempt.number} is on the chain`;
   // The stop comes first: should this process die here, the next visit finds the same evidence.
   await trip(engine, reason);
   const nowMs = await ledger.serverTimeMs();
   const holds = holdsReservation(payment);
   const { blockNumber, blockTimeMs, feeMicro } = evidence;
-  return ledger.reopenForReview(
+  await ledger.reopenForReview(
     guardOf(payment),
     payment.status as EndStatus,
     holds,
@@ -60,4 +58,5 @@ async function hasLanded(
       reason,
     },
   );
+  return 'landed';
 }

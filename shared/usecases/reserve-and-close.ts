@@ -377,11 +377,10 @@ async function applyNoted(engine: Engine, breaker: Breaker, closings: readonly C
   return acknowledged(() => ledger.applyClosings(breaker.slotsVersion, closings, after));
 }
 
-/** A settled payment is looked at no more; but where attempts were taken for dead, once again after some time. */
+/** A settled payment is looked at no more; where attempts were taken for dead, the last look ends its visits. */
 async function finishVisits(engine: Engine, payment: Payment): Promise<void> {
   if (payment.settleAtMs === null || closingKind(payment.status) === 'none') return;
-  const lastLook = lastLookAtMs(engine, payment);
-  if (lastLook === null || (await engine.ledger.serverTimeMs()) >= lastLook) {
+  if (lastLookAtMs(engine, payment) === null) {
     await engine.ledger.endVisits(guardOf(payment), payment.status as EndStatus);
   }
 }

@@ -1,7 +1,7 @@
 import type { Db } from 'mongodb';
 import { NEW_BREAKER } from '../../domain/breaker.ts';
 import type { Asset } from '../../domain/money.ts';
-import type { PaymentStatus } from '../../domain/payment.ts';
+import { LIVE_STATUSES, type PaymentStatus } from '../../domain/payment.ts';
 import type { PaymentReports } from '../../ports/payment-reports.ts';
 import {
   BREAKER,
@@ -19,6 +19,10 @@ import { storeAccess } from './store-errors.ts';
  * payments need.
  */
 const REPORT_MS_MAX = 5_000;
+
+/** A batch's payments are counted; the batch itself is none. */
+const NO_BATCH = { items: { $exists: false } };
+const UNFINISHED: readonly PaymentStatus[] = ['awaiting_approval', ...LIVE_STATUSES];
 
 /** Reports from MongoDB. Reads only: unlike the ledger it does not even make the collections. */
 export function mongoPaymentReports(db: Db): PaymentReports {
@@ -40,7 +44,7 @@ export function mongoPaymentReports(db: Db): PaymentReports {
       // The index `newest_first` bounds the read to the period, however many payments there are before it.
       const groups = payments.aggregate<StatusGroup>(
         [
-          { $match: { createdAtMs: { $gte: createdSinceMs } } },
+          { $match: { createdAtMs: { $gte: createdSinceMs }, ...NO_BATCH } },
           {
             $group: {
               _id: { asset: '$asset', status: '$status' },
@@ -63,7 +67,14 @@ export function mongoPaymentReports(db: Db): PaymentReports {
       // Only unfinished payments have the field, and the sparse index `unfinished_by_next_visit` holds them alone.
       const groups = payments.aggregate<UnfinishedGroup>(
         [
-          { $match: { settleAtMs: { $gt: 0 } } },
+          // What has ended and given its reservation back only waits for a last look.
+          {
+            $match: {
+              settleAtMs: { $gt: 0 },
+              $or: [{ status: { $in: [...UNFINISHED] } }, { isHeld: true }],
+              ...NO_BATCH,
+            },
+          },
           { $group: { _id: null, count: { $sum: 1 }, oldest: { $min: '$createdAtMs' } } },
         ],
         { maxTimeMS: REPORT_MS_MAX },

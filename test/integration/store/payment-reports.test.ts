@@ -15,6 +15,8 @@ interface Row {
   readonly status: string;
   readonly amountMicro: bigint;
   readonly settleAtMs?: number;
+  readonly isHeld?: true;
+  readonly items?: readonly string[];
 }
 
 describe('reports from the database', () => {
@@ -41,6 +43,7 @@ describe('reports from the database', () => {
       // Together more than a float can tell apart.
       row('e', { asset: 'TRX', status: 'failed', amountMicro: 2n ** 53n }),
       row('f', { asset: 'TRX', status: 'failed', amountMicro: 1n }),
+      row('batch', { status: 'admitted', items: ['a', 'b'] }),
     ]);
     const sums = await mongoPaymentReports(database.db()).sumByStatus(T0);
     expect(new Set(sums)).toEqual(
@@ -56,8 +59,10 @@ describe('reports from the database', () => {
   it('tell how many payments are unfinished and since when', async () => {
     await insert([
       row('done', { createdAtMs: T0 - 100 }),
-      row('old', { createdAtMs: T0 - 50, settleAtMs: T0 + 1_000 }),
-      row('new', { createdAtMs: T0, settleAtMs: T0 }),
+      row('old', { createdAtMs: T0 - 50, settleAtMs: T0 + 1_000, status: 'broadcast' }),
+      row('new', { createdAtMs: T0, settleAtMs: T0, isHeld: true }),
+      row('last look', { createdAtMs: T0 - 80, settleAtMs: T0, status: 'expired' }),
+      row('batch', { createdAtMs: T0 - 90, settleAtMs: T0, status: 'accepted', items: [] }),
     ]);
     await expect(mongoPaymentReports(database.db()).summariseUnfinished()).resolves.toEqual({
       count: 2,

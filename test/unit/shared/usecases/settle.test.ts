@@ -143,6 +143,49 @@ describe('settling', () => {
     expectTruth(world);
   });
 
+  it('trips the breaker and asks for a person where an expired payment is on the chain after all', async () => {
+    const world = new World({ payByMs: 90_000 });
+    world.chain.dropsBroadcasts = true;
+    const { payment } = await payOut(world.engine(), request(25_000_000n));
+    world.pass(100);
+    await settleOnce(world);
+    expect(world.ledger.payments.get(payment.id)?.status).toBe('expired');
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+
+    // Every node had lied, or a fork has brought it back.
+    const { txId = '', expirationMs = 0 } = payment.attempts[0] ?? {};
+    const transfer = {
+      ...payment,
+      sender: world.engine().signer.wallet,
+      contract: world.rules.contract,
+    };
+    const block = world.chain.blocks.at(-5);
+    if (block === undefined) throw new Error('no block');
+    world.chain.included.set(txId, { pending: { transfer, expirationMs, txId }, block, reverted: false });
+
+    world.chain.isAway = true;
+    world.pass(70);
+    await settleOnce(world);
+    expect(world.ledger.payments.get(payment.id)?.status).toBe('expired');
+    world.chain.isAway = false;
+    for (let round = 0; round < 3; round += 1) {
+      world.pass(5);
+      await settleOnce(world);
+    }
+
+    expect(world.ledger.payments.get(payment.id)).toMatchObject({
+      status: 'needs_review',
+      generation: 1,
+      settleAtMs: null,
+      attempts: [{ outcome: 'paid', blockNumber: block.number }],
+    });
+    expect(world.ledger.breaker).toMatchObject({
+      circuit: { kind: 'open', until: 'reset' },
+      transitions: [],
+      books: { USDT: { outstandingMicro: 25_000_000n } },
+    });
+  });
+
   it('keeps the claim and the reservation while the outcome is unknown', async () => {
     const world = new World();
     const { payment } = await payOut(world.engine(), request(25_000_000n));
