@@ -187,7 +187,15 @@ export function feesBurnedMicro(payment: Payment): bigint {
   return payment.attempts.reduce((sum, { feeMicro }) => sum + (feeMicro ?? 0n), 0n);
 }
 
-/** Whether it has attempts that were taken for dead: should one be found on the chain, a person must look. */
-export function hasDeadAttempts(payment: Payment): boolean {
-  return payment.attempts.some(({ outcome }) => outcome === 'expired' || outcome === 'live');
+/**
+ * The attempts of an ended payment that were taken for dead: should one be found on the chain, a person must look.
+ * Where an operator ruled that the payment is paid, it is its last attempt that paid it.
+ */
+export function deadAttempts(payment: Payment): readonly Attempt[] {
+  const { attempts, attemptNumber, status } = payment;
+  const ruledPaid = status === 'confirmed' && attempts.every(({ outcome }) => outcome !== 'paid');
+  return attempts.filter(
+    ({ outcome, number }) =>
+      (outcome === 'expired' || outcome === 'live') && !(ruledPaid && number === attemptNumber),
+  );
 }

@@ -1,5 +1,11 @@
 import { ServiceError } from '../domain/errors.ts';
-import { type Attempt, type EndStatus, holdsReservation, type Payment } from '../domain/payment.ts';
+import {
+  type Attempt,
+  deadAttempts,
+  type EndStatus,
+  holdsReservation,
+  type Payment,
+} from '../domain/payment.ts';
 import { joinEvidence, judgeTestimony, type Transfer } from '../domain/transfer-evidence.ts';
 import type { Engine } from './engine.ts';
 import { guardOf } from './reserve-and-close.ts';
@@ -12,8 +18,7 @@ import { trip } from './trip.ts';
  */
 export async function lookOnceMore(engine: Engine, payment: Payment, transfer: Transfer): Promise<void> {
   let isClear = true;
-  for (const attempt of payment.attempts) {
-    if (attempt.outcome !== 'expired' && attempt.outcome !== 'live') continue;
+  for (const attempt of deadAttempts(payment)) {
     const seen = await look(engine, payment, attempt, transfer);
     if (seen === 'landed') return;
     isClear &&= seen === 'absent';

@@ -24,9 +24,9 @@ import {
 import { ASSETS, type Asset } from '../domain/money.ts';
 import {
   closingKind,
+  deadAttempts,
   type EndStatus,
   feesBurnedMicro,
-  hasDeadAttempts,
   isSettled,
   type Payment,
 } from '../domain/payment.ts';
@@ -387,7 +387,9 @@ async function finishVisits(engine: Engine, payment: Payment): Promise<void> {
 
 /** When an ended payment is looked at for the last time; null where it has no attempt that could still show up. */
 export function lastLookAtMs({ rules }: Engine, payment: Payment): number | null {
-  return hasDeadAttempts(payment) && payment.endedAtMs !== null ? payment.endedAtMs + rules.recheckMs : null;
+  return deadAttempts(payment).length > 0 && payment.endedAtMs !== null
+    ? payment.endedAtMs + rules.recheckMs
+    : null;
 }
 
 /**

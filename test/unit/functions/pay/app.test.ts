@@ -472,6 +472,29 @@ describe('POST /pay/{id}/resolve', () => {
       outstandingMicro: 0n,
       spentTotalMicro: 25_000_000n,
     });
+    // That the ruling was right is no reason to trip the breaker later.
+    world.pass(200);
+    await settleAll();
+    expect(world.ledger.payments.get(id)).toMatchObject({ status: 'confirmed', settleAtMs: null });
+    expect(world.ledger.breaker.circuit.kind).toBe('closed');
+  });
+
+  it('trips the breaker where one that was ruled unpaid is on the chain after all', async () => {
+    const id = await underReview();
+    const [landed] = world.chain.included.values();
+    if (landed === undefined) throw new Error('nothing landed');
+    world.pass(120);
+    const body = { outcome: 'not_paid', reason: 'never arrived' };
+    expect((await act(`/pay/${id}/resolve`, body, 'operator')).json()).toMatchObject({ status: 'failed' });
+    // The nodes agree now that it was this very transfer.
+    Object.assign(landed.pending.transfer, { amountMicro: 25_000_000n });
+    for (let round = 0; round < 3; round += 1) {
+      world.pass(61);
+      await settleAll();
+    }
+    expect(world.ledger.payments.get(id)).toMatchObject({ status: 'needs_review' });
+    expect(world.ledger.breaker.circuit).toMatchObject({ kind: 'open', until: 'reset' });
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(25_000_000n);
   });
 
   it('ends it as unpaid only once its bytes can no longer land', async () => {
