@@ -1,5 +1,5 @@
 import { ServiceError } from '../../shared/domain/errors.ts';
-import { parseAmount } from '../../shared/domain/money.ts';
+import { parseAmount, TRX_AMOUNT_MICRO_MAX } from '../../shared/domain/money.ts';
 import type { PaymentOrder } from '../../shared/domain/payment.ts';
 import { parseTronAddress } from '../../shared/domain/tron-address.ts';
 import type { PaymentFilter } from '../../shared/ports/payment-search.ts';
@@ -36,6 +36,11 @@ export function readOrder(
   const amount = parseAmount(body.amount);
   if ('fault' in amount) {
     throw new ServiceError('amount_invalid', `The amount ${amount.fault}.`, { field: `${place}amount` });
+  }
+  if (body.asset === 'TRX' && amount.amountMicro > TRX_AMOUNT_MICRO_MAX) {
+    throw new ServiceError('amount_invalid', 'The amount is larger than can be paid.', {
+      field: `${place}amount`,
+    });
   }
   const wrongRecipient = (message: string) =>
     new ServiceError('recipient_invalid', message, { field: `${place}to` });

@@ -4,6 +4,7 @@ import type { PaymentReports, StatusSum } from '../../shared/ports/payment-repor
 import { type App, createApp } from '../../shared/runtime/app.ts';
 import type { Authenticator } from '../../shared/runtime/auth.ts';
 import {
+  type Amounts,
   type LimitStanding,
   type Period,
   type Report,
@@ -40,7 +41,7 @@ export function buildStatsApp({ reports, rules, authenticator }: StatsParts): Ap
 }
 
 function showReport({ nowMs, sinceMs, sums, standing }: Report, period: Period): StatsAnswer {
-  const { circuit, unfinished, solidHead } = standing;
+  const { circuit, pause, unfinished, solidHead } = standing;
   return {
     circuit_breaker_status: circuit.status,
     circuit_breaker: {
@@ -48,7 +49,9 @@ function showReport({ nowMs, sinceMs, sums, standing }: Report, period: Period):
       reason: circuit.reason,
       opened_at: instantOrNull(circuit.openedAtMs),
       probes_at: instantOrNull(circuit.probesAtMs),
+      needs_reset: circuit.needsReset,
     },
+    paused: pause === null ? null : { reason: pause.reason, by: pause.by, at: instant(pause.atMs) },
     period,
     since: instant(sinceMs),
     until: instant(nowMs),
@@ -58,6 +61,7 @@ function showReport({ nowMs, sinceMs, sums, standing }: Report, period: Period):
       hour: showLimit(standing.limits, asset, 'hour'),
       day: showLimit(standing.limits, asset, 'day'),
     })),
+    fees: { day: showAmountsOf(standing.fees) },
     unfinished: {
       count: unfinished.count,
       oldest_age_seconds: unfinished.oldestAgeMs === null ? null : Math.floor(unfinished.oldestAgeMs / 1000),
@@ -93,10 +97,14 @@ function showAmounts(sums: readonly StatusSum[]): StatsAnswer['amounts'][Asset] 
 function showLimit(limits: readonly LimitStanding[], asset: Asset, window: LimitStanding['window']) {
   const found = limits.find((limit) => limit.asset === asset && limit.window === window);
   if (found === undefined) throw new Error(`there is no ${window} limit for ${asset}`);
+  return showAmountsOf(found);
+}
+
+function showAmountsOf({ limitMicro, usedMicro, remainingMicro }: Amounts) {
   return {
-    limit: formatAmount(found.limitMicro),
-    used: formatAmount(found.usedMicro),
-    remaining: formatAmount(found.remainingMicro),
+    limit: formatAmount(limitMicro),
+    used: formatAmount(usedMicro),
+    remaining: formatAmount(remainingMicro),
   };
 }
 

@@ -9,12 +9,12 @@ export const handler = await startFunction({
   name: 'stats',
   needs: ['callers', 'monitoringKey'],
   async build({ config }) {
-    const { auth, circuit, limits, secrets, windows } = config;
+    const { auth, circuit, feeLimitDailyMicro, limits, secrets, windows } = config;
     const { db } = connectMongo(config.mongo);
     return {
       app: buildStatsApp({
         reports: mongoPaymentReports(db),
-        rules: { circuit, limits, windows },
+        rules: { circuit, feeLimitDailyMicro, limits, windows },
         authenticator: new Authenticator({
           ...auth,
           callers: secrets.callers,

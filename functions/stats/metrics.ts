@@ -68,6 +68,13 @@ export async function writeMetrics({ periods, standing }: MetricsInput): Promise
   }
   gauge('circuit_breaker_failures', 'Consecutive failures while closed.').set(standing.circuit.failures);
 
+  gauge('tripped', '1 while the circuit is open until an operator resets it.').set(
+    standing.circuit.needsReset ? 1 : 0,
+  );
+  gauge('paused', '1 while an operator has paused payments.').set(standing.pause === null ? 0 : 1);
+  gauge('fee_limit', 'The daily cap of all fees, in TRX.').set(units(standing.fees.limitMicro));
+  gauge('fee_limit_used', 'What counts against it now, in TRX.').set(units(standing.fees.usedMicro));
+
   gauge('unfinished', 'Payments that settle still has to visit.').set(standing.unfinished.count);
   gauge('oldest_unfinished_age_seconds', 'Age of the oldest of them; 0 where there is none.').set(
     (standing.unfinished.oldestAgeMs ?? 0) / 1000,

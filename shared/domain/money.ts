@@ -12,6 +12,9 @@ const DECIMALS = 6;
 /** The largest amount that every part can carry: MongoDB's and protobuf's signed 64-bit integer. */
 export const AMOUNT_MICRO_MAX = 2n ** 63n - 1n;
 
+/** tronweb takes an amount of TRX as a float; above this it could not be signed to the last sun. */
+export const TRX_AMOUNT_MICRO_MAX = 2n ** 53n - 1n;
+
 // No sign, no exponent, no separators, no bare dot, no needless leading zeros: one amount, one spelling
 // (but for trailing zeros), so that what a person reads is what is paid.
 const DECIMAL_AMOUNT = /^(?:0|[1-9]\d{0,18})(?:\.\d{1,6})?$/;

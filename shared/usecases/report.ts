@@ -1,7 +1,8 @@
-import type { Breaker } from '../domain/breaker.ts';
-import type { Circuit, CircuitRules } from '../domain/circuit.ts';
+import type { Breaker, Pause } from '../domain/breaker.ts';
+import { type Circuit, type CircuitRules, isTripped } from '../domain/circuit.ts';
 import {
   type AssetLimits,
+  countedFeesMicro,
   countedMicro,
   freeableUntilMs,
   type LimitWindow,
@@ -25,6 +26,8 @@ export interface ReportRules {
   readonly circuit: CircuitRules;
   readonly limits: Readonly<Record<Asset, AssetLimits>>;
   readonly windows: LimitWindows;
+  /** The cap of all fees over a rolling day, in sun. */
+  readonly feeLimitDailyMicro: bigint;
 }
 
 /** What all instances together have done and may still do. */
@@ -40,6 +43,10 @@ export interface Report {
 /** The state of now, which no period changes. */
 export interface Standing {
   readonly circuit: CircuitStanding;
+  /** An operator's pause; null where there is none. */
+  readonly pause: Pause | null;
+  /** All fees against their daily cap, in sun. */
+  readonly fees: Amounts;
   readonly limits: readonly LimitStanding[];
   readonly unfinished: { readonly count: number; readonly oldestAgeMs: number | null };
   /** What is reserved and neither spent nor given back, by asset. */
@@ -58,6 +65,16 @@ export interface CircuitStanding {
   readonly openedAtMs: number | null;
   /** From when on an open circuit lets calls through to probe. */
   readonly probesAtMs: number | null;
+  /** Open until an operator resets it. */
+  readonly needsReset: boolean;
+}
+
+/** A limit, and what of it is used. */
+export interface Amounts {
+  readonly limitMicro: bigint;
+  readonly usedMicro: bigint;
+  /** Never below zero, though a lowered limit can have been passed already. */
+  readonly remainingMicro: bigint;
 }
 
 export interface PeriodSums {
@@ -108,7 +125,9 @@ async function readStanding(reports: PaymentReports, rules: ReportRules, nowMs: 
   const { oldestCreatedAtMs } = unfinished;
   return {
     circuit: describeCircuit(breaker.circuit, rules.circuit),
+    pause: breaker.pause,
     limits: describeLimits(breaker, rules, nowMs),
+    fees: describeFees(breaker, rules, nowMs),
     unfinished: {
       count: unfinished.count,
       oldestAgeMs: oldestCreatedAtMs === null ? null : Math.max(0, nowMs - oldestCreatedAtMs),
@@ -132,6 +151,7 @@ function describeCircuit(circuit: Circuit, rules: CircuitRules): CircuitStanding
     failures: circuit.kind === 'closed' ? circuit.failures : 0,
     reason: open?.reason ?? null,
     openedAtMs: open?.openedAtMs ?? null,
+    needsReset: isTripped(circuit),
     probesAtMs: open === null || open.until === 'reset' ? null : open.openedAtMs + rules.recoveryTimeoutMs,
   };
 }
@@ -142,8 +162,21 @@ function describeLimits(breaker: Breaker, { limits, windows }: ReportRules, nowM
     (['hour', 'day'] as const).map((window) => {
       const limitMicro = window === 'hour' ? limits[asset].hourlyMicro : limits[asset].dailyMicro;
       const usedMicro = countedMicro(breaker.books[asset], window, windows, freeMs);
-      const leftMicro = limitMicro - usedMicro;
-      return { asset, window, limitMicro, usedMicro, remainingMicro: leftMicro > 0n ? leftMicro : 0n };
+      return { asset, window, ...amounts(limitMicro, usedMicro) };
     }),
   );
+}
+
+function describeFees(
+  { fees, solidHead }: Breaker,
+  { windows, feeLimitDailyMicro }: ReportRules,
+  nowMs: number,
+): Amounts {
+  const freeMs = freeableUntilMs(nowMs, solidHead?.timestampMs ?? null);
+  return amounts(feeLimitDailyMicro, countedFeesMicro(fees, windows, freeMs));
+}
+
+function amounts(limitMicro: bigint, usedMicro: bigint): Amounts {
+  const leftMicro = limitMicro - usedMicro;
+  return { limitMicro, usedMicro, remainingMicro: leftMicro > 0n ? leftMicro : 0n };
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { buildStatsApp } from '../../../../functions/stats/app.ts';
 import { StatsAnswer } from '../../../../functions/stats/schema.ts';
 import { type Breaker, NEW_BREAKER } from '../../../../shared/domain/breaker.ts';
+import { tripCircuit } from '../../../../shared/domain/circuit.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
 import { LIMIT_WINDOWS } from '../../../../shared/domain/limits.ts';
 import type { PaymentReports } from '../../../../shared/ports/payment-reports.ts';
@@ -39,6 +40,7 @@ const BREAKER: Breaker = {
     },
     TRX: { outstandingMicro: 2_000_000n, spentTotalMicro: 0n, hour: [], day: [] },
   },
+  fees: { outstandingMicro: 1_500_000n, spentTotalMicro: 0n, day: [] },
   solidHead: { number: 42, blockId: '00', timestampMs: NOW_MS - 60_000 },
 };
 
@@ -67,6 +69,7 @@ function build(changes: Partial<PaymentReports> = {}) {
         TRX: { hourlyMicro: 1_000_000_000n, dailyMicro: 10_000_000_000n },
       },
       windows: LIMIT_WINDOWS,
+      feeLimitDailyMicro: 100_000_000n,
     },
     authenticator: new Authenticator({
       callers: {
@@ -113,7 +116,9 @@ describe('GET /stats', () => {
         reason: 'five failures',
         opened_at: '2026-03-04T05:05:07.000Z',
         probes_at: '2026-03-04T05:10:07.000Z',
+        needs_reset: false,
       },
+      paused: null,
       period: 'hour',
       since: '2026-03-04T04:06:07.000Z',
       until: '2026-03-04T05:06:07.000Z',
@@ -149,8 +154,24 @@ describe('GET /stats', () => {
           day: { limit: '10000', used: '2', remaining: '9998' },
         },
       },
+      fees: { day: { limit: '100', used: '1.5', remaining: '98.5' } },
       unfinished: { count: 2, oldest_age_seconds: 90 },
       solid_head: { number: 42, age_seconds: 60 },
+    });
+  });
+
+  it('tells of a pause, and of a circuit that waits for a reset', async () => {
+    const { response } = await get('/stats', {
+      readBreaker: async () => ({
+        ...BREAKER,
+        circuit: tripCircuit(NEW_BREAKER.circuit, 'an outflow', NOW_MS),
+        pause: { reason: 'audit', by: 'operator', atMs: NOW_MS },
+      }),
+    });
+    expect(response.json()).toMatchObject({
+      circuit_breaker_status: 'open',
+      circuit_breaker: { needs_reset: true, probes_at: null, reason: 'an outflow' },
+      paused: { reason: 'audit', by: 'operator', at: '2026-03-04T05:06:07.000Z' },
     });
   });
 
