@@ -288,6 +288,13 @@ describe('bad input', () => {
       undefined,
     ],
     ['a body beyond the limit', { body: json({ to: 'x'.repeat(70_000) }) }, 413, 'body_too_large', undefined],
+    [
+      'an amount of TRX that no float holds',
+      { body: json({ asset: 'TRX', amount: '9007199254.740992' }) },
+      400,
+      'amount_invalid',
+      'amount',
+    ],
     ['PUT', { method: 'PUT', body: json({}) }, 405, 'method_not_allowed', undefined],
     ['DELETE', { method: 'DELETE', body: json({}) }, 405, 'method_not_allowed', undefined],
     ['PATCH', { method: 'PATCH', body: json({}) }, 405, 'method_not_allowed', undefined],
