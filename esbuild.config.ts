@@ -8,7 +8,7 @@
  */
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { build, type Metafile } from 'esbuild';
+import { build, type Metafile, type Plugin } from 'esbuild';
 import { builtinsByRequire } from './build/builtins-by-require.ts';
 import { type BundleSize, formatSizes, measureBundle } from './build/bundle-size.ts';
 import { isUnchanged, writeFingerprint } from './build/fingerprint.ts';
@@ -40,6 +40,8 @@ export type BuildOptions = {
   readonly outDir?: string;
   /** Builds also where nothing has changed. */
   readonly force?: boolean;
+  /** For test harnesses that put a module of theirs in the place of one of ours. */
+  readonly plugins?: readonly Plugin[];
   readonly log?: (line: string) => void;
 };
 
@@ -87,7 +89,7 @@ async function buildFunction(
   const workDir = `${outDir}.work`;
   await rm(workDir, { recursive: true, force: true });
   const entry = resolve(options.functionsDir ?? join(ROOT, 'functions'), name, 'handler.ts');
-  const metafile = await bundle(entry, workDir);
+  const metafile = await bundle(entry, workDir, options.plugins ?? []);
   const size = await measureBundle(name, metafile, definition);
   if (size.faults.length > 0) {
     await rm(workDir, { recursive: true, force: true });
@@ -102,7 +104,7 @@ async function buildFunction(
   return size;
 }
 
-async function bundle(entry: string, outDir: string): Promise<Metafile> {
+async function bundle(entry: string, outDir: string, plugins: readonly Plugin[]): Promise<Metafile> {
   const { metafile } = await build({
     entryPoints: { handler: entry },
     outdir: outDir,
@@ -121,7 +123,7 @@ async function bundle(entry: string, outDir: string): Promise<Metafile> {
     minifySyntax: true,
     treeShaking: true,
     alias: { tr46: join(ROOT, 'build/trim/tr46.ts') },
-    plugins: [builtinsByRequire],
+    plugins: [...plugins, builtinsByRequire],
     banner: { js: REQUIRE_BANNER },
     sourcemap: 'linked',
     sourcesContent: false,

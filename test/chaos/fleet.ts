@@ -1,0 +1,134 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { compileCacheVariables } from '../../build/prime-compile-cache.ts';
+import type { Random } from '../support/random.ts';
+import type { Bundles, ChaosFunction } from './bundles.ts';
+
+/** How one process came to its end. */
+export interface Death {
+  readonly function: ChaosFunction;
+  /** `before note`, `after broadcast`, `at random`, `after a freeze`; or how it ended where nobody killed it. */
+  readonly place: string;
+  /** False where the process ended by itself, which it never should. */
+  readonly killed: boolean;
+}
+
+export interface FleetOptions {
+  readonly function: ChaosFunction;
+  /** Instances at a time. */
+  readonly size: number;
+  /** Some for each instance: the sidecar takes an address back once it has seen that nobody listens there. */
+  readonly ports: readonly number[];
+  readonly bundles: Bundles;
+  readonly environment: Readonly<Record<string, string>>;
+  /** Takes what the processes write. */
+  readonly logFd: number;
+  readonly random: Random;
+  readonly onDeath: (death: Death) => void;
+}
+
+/** How a life is to end. */
+interface Fate {
+  /** The step at which it kills itself; 0: none. */
+  readonly dieAt: number;
+  /** When it is killed from outside, should it live so long; null: never. */
+  readonly killAfterMs: number | null;
+  /** It stands still from `atMs` on for `forMs`, as a machine that swaps or migrates; then it goes on for a while. */
+  readonly freeze: { readonly atMs: number; readonly forMs: number } | null;
+}
+
+const FOREVER: Fate = { dieAt: 0, killAfterMs: null, freeze: null };
+/** Two looks of the sidecar at an address that is down, and some more. */
+const PORT_REST_MS = 1_200;
+const LAST_WORDS_FD = 3;
+/** A payment makes some 60 steps; a settler as many for each payment that it visits. */
+const STEPS_OF_A_PAYMENT = 70;
+const STEPS_OF_A_RUN = 400;
+
+/** Keeps a number of instances of one function alive, each until its fate. */
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #living = new Map<ChildProcess, Fate>();
+  readonly #restingUntilMs = new Map<number, number>();
+  readonly #lanes: Promise<void>[];
+  #calm = false;
+  #stopped = false;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    this.#lanes = Array.from({ length: options.size }, (_, lane) => this.#run(lane));
+  }
+
+  /** From now on nobody dies: the doomed are replaced. */
+  calm(): void {
+    this.#calm = true;
+    for (const [child, fate] of this.#living) if (fate !== FOREVER) child.kill('SIGKILL');
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const child of this.#living.keys()) child.kill('SIGKILL');
+    await Promise.all(this.#lanes);
+  }
+
+  async #run(lane: number): Promise<void> {
+    const { size, ports } = this.#options;
+    const mine = ports.filter((_, index) => index % size === lane);
+    for (let life = 0; !this.#stopped; life += 1) {
+      const port = mine[life % mine.length] ?? 0;
+      await sleep(Math.max(0, (this.#restingUntilMs.get(port) ?? 0) - Date.now()));
+      if (this.#stopped) return;
+      const death = await this.#live(port, this.#calm ? FOREVER : this.#drawFate());
+      this.#restingUntilMs.set(port, Date.now() + PORT_REST_MS);
+      if (!this.#calm && !this.#stopped) this.#options.onDeath(death);
+    }
+  }
+
+  #drawFate(): Fate {
+    const { random } = this.#options;
+    const killAfterMs = random.between(3_000, 6_000);
+    if (random.chance(0.01)) {
+      const freeze = { atMs: random.between(200, 1_500), forMs: random.between(7_500, 10_000) };
+      return { dieAt: 0, killAfterMs: freeze.atMs + freeze.forMs + random.between(100, 2_000), freeze };
+    }
+    if (random.chance(0.2)) return { dieAt: 0, killAfterMs: random.between(100, 1_800), freeze: null };
+    // Half of the settlers die on the way to or in their first payments, the others anywhere.
+    const stepsMax =
+      this.#options.function === 'pay' || random.chance(0.5) ? STEPS_OF_A_PAYMENT : STEPS_OF_A_RUN;
+    return { dieAt: random.between(1, stepsMax), killAfterMs, freeze: null };
+  }
+
+  async #live(port: number, fate: Fate): Promise<Death> {
+    const { bundles, environment, logFd } = this.#options;
+    const folder = bundles.folders[this.#options.function];
+    const child = spawn(process.execPath, [bundles.instance, join(folder, 'handler.mjs'), String(port)], {
+      env: { ...environment, ...compileCacheVariables(folder), CHAOS_DIE_AT: String(fate.dieAt) },
+      stdio: ['ignore', logFd, logFd, 'pipe'],
+    });
+    this.#living.set(child, fate);
+    let lastWords = '';
+    child.stdio[LAST_WORDS_FD]?.on('data', (chunk: Buffer) => {
+      lastWords += chunk.toString();
+    });
+    const timers = [
+      ...(fate.killAfterMs === null ? [] : [setTimeout(() => child.kill('SIGKILL'), fate.killAfterMs)]),
+      ...(fate.freeze === null
+        ? []
+        : [
+            setTimeout(() => child.kill('SIGSTOP'), fate.freeze.atMs),
+            setTimeout(() => child.kill('SIGCONT'), fate.freeze.atMs + fate.freeze.forMs),
+          ]),
+    ];
+    const end = await new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+      child.once('close', (code, signal) => resolve({ code, signal }));
+      child.once('error', () => resolve({ code: null, signal: null }));
+    });
+    for (const timer of timers) clearTimeout(timer);
+    this.#living.delete(child);
+    const killed = end.signal === 'SIGKILL';
+    const outside = fate.freeze === null ? 'at random' : 'after a freeze';
+    const place = killed ? lastWords || outside : `ended by itself (${end.signal ?? `code ${end.code}`})`;
+    return { function: this.#options.function, place, killed };
+  }
+}

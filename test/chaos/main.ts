@@ -1,0 +1,139 @@
+/**
+ * `npm run chaos`: kills the functions that pay, thousands of times, and asks the chain whether it was ever paid
+ * twice, too much, or not as promised. `--help` tells the options.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { runCommand, UsageError } from '../../deploy/cli/arguments.ts';
+import { buildBundles } from './bundles.ts';
+import { CHAOS_HELP, type ChaosOptions, readOptions } from './options.ts';
+import { Progress } from './progress.ts';
+import { type RoundResult, runRound } from './round.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const FOLDER = join(ROOT, '.local/chaos');
+/** A round is what a run can be resumed after, and what one world lives for. */
+const ROUND_KILLS_MAX = 500;
+
+interface Report {
+  readonly command: string;
+  readonly seed: string;
+  readonly commit: string;
+  readonly node: string;
+  readonly kills: number;
+  readonly seconds: number;
+  readonly payments: number;
+  readonly transfers: number;
+  readonly violations: number;
+  readonly rounds: readonly RoundResult[];
+}
+
+await runCommand('npm run chaos', async () => {
+  const options = readOptions(process.argv.slice(2), ROOT);
+  if (options === 'help') {
+    process.stdout.write(CHAOS_HELP);
+    return 0;
+  }
+  return chaos(options);
+});
+
+async function chaos(options: ChaosOptions): Promise<number> {
+  const { seed, instances, kills: target } = options;
+  const rounds: RoundResult[] = options.resume ? readRounds(options) : [];
+  const progress = new Progress(process.stdout, target);
+  const done = () => rounds.reduce((sum, { kills }) => sum + kills, 0);
+  progress.tell(`chaos: ${target} kills, seed ${seed}${rounds.length > 0 ? `, ${done()} done before` : ''}`);
+  const bundles = await buildBundles();
+  const roundKills = Math.min(ROUND_KILLS_MAX, Math.ceil(target / instances.length));
+
+  while (done() < target && !hasFailed(rounds)) {
+    const round = rounds.length + 1;
+    const folder = join(FOLDER, `${seed}-${round}`);
+    rmSync(folder, { recursive: true, force: true });
+    const before = done();
+    const result = await runRound({
+      round,
+      seed,
+      kills: Math.min(roundKills, target - before),
+      instances: instances[(round - 1) % instances.length] ?? 1,
+      bundles,
+      folder,
+      otherNode: options.otherNode,
+      onProgress: ({ phase, kills }) => progress.show(before + kills, `round ${round}, ${phase}`),
+    });
+    rounds.push(result);
+    writeReport(options, rounds);
+    progress.tell(describe(result));
+    if (result.violations.length === 0) rmSync(folder, { recursive: true, force: true });
+    else tellViolations(progress, result, folder);
+  }
+
+  const report = writeReport(options, rounds);
+  const verdict = report.violations === 0 ? 'every promise kept' : `${report.violations} promises BROKEN`;
+  progress.tell(
+    `${report.kills} kills in ${Math.round(report.seconds)} s, ${report.payments} payments, ${report.transfers} transfers on the chain: ${verdict}`,
+  );
+  progress.tell(`report: ${options.reportFile}`);
+  return report.violations === 0 ? 0 : 1;
+}
+
+function describe(result: RoundResult): string {
+  const { round, instances, kills, seconds, orders, transfers, furtherAttempts, fullestPercent } = result;
+  const fullest = Object.entries(fullestPercent).map(([limit, percent]) => `${limit} ${percent} %`);
+  return (
+    `round ${round}: ${kills} kills in ${seconds} s, ${instances} instances, ${orders} orders, ` +
+    `${transfers} transfers, ${furtherAttempts} further attempts; fullest windows: ${fullest.join(', ')}`
+  );
+}
+
+function tellViolations(progress: Progress, { violations, round }: RoundResult, folder: string): void {
+  for (const { rule, detail } of violations.slice(0, 20)) progress.tell(`BROKEN ${rule}: ${detail}`);
+  if (violations.length > 20) progress.tell(`… and ${violations.length - 20} more`);
+  progress.tell(`what round ${round} left is in ${folder}`);
+}
+
+function hasFailed(rounds: readonly RoundResult[]): boolean {
+  return rounds.some(({ violations }) => violations.length > 0);
+}
+
+function readRounds(options: ChaosOptions): RoundResult[] {
+  try {
+    const report = JSON.parse(readFileSync(options.reportFile, 'utf8')) as Report;
+    if (report.seed !== options.seed) {
+      throw new UsageError(`${options.reportFile} is of the seed ${report.seed}, not ${options.seed}`);
+    }
+    return [...report.rounds];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new UsageError(`there is nothing to go on with at ${options.reportFile}`);
+  }
+}
+
+function writeReport(options: ChaosOptions, rounds: readonly RoundResult[]): Report {
+  const sum = (figure: (round: RoundResult) => number) =>
+    rounds.reduce((total, round) => total + figure(round), 0);
+  const report: Report = {
+    command: `npm run chaos -- --kills ${options.kills} --seed ${options.seed} --instances ${options.instances.join()}`,
+    seed: options.seed,
+    commit: commit(),
+    node: process.version,
+    kills: sum(({ kills }) => kills),
+    seconds: sum(({ seconds }) => seconds),
+    payments: sum(({ payments }) => Object.values(payments).reduce((total, count) => total + count, 0)),
+    transfers: sum(({ transfers }) => transfers),
+    violations: sum(({ violations }) => violations.length),
+    rounds,
+  };
+  mkdirSync(dirname(options.reportFile), { recursive: true });
+  writeFileSync(options.reportFile, `${JSON.stringify(report, null, 2)}\n`);
+  return report;
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty'], { cwd: ROOT, encoding: 'utf8' }).trim();
+  } catch {
+    return 'unknown';
+  }
+}

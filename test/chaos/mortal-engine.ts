@@ -1,0 +1,42 @@
+/**
+ * Stands in for `shared/composition/compose-engine.ts` in the bundles that chaos runs, and for nothing else in them:
+ * the same engine, with ports that kill their process. `CHAOS_DIE_AT` counts steps over the process's life; odd is
+ * just before a port call, even just after it. 0 lives on.
+ */
+import { writeSync } from 'node:fs';
+import { composePayments as compose, type PortWrapper } from '../../shared/composition/compose-engine.ts';
+import type { Engine } from '../../shared/usecases/engine.ts';
+
+/** Where a dying process says at which call it dies: a pipe that the driver reads. */
+const LAST_WORDS_FD = 3;
+const dieAt = Number(process.env.CHAOS_DIE_AT);
+let steps = 0;
+
+function step(place: string): void {
+  steps += 1;
+  if (steps !== dieAt) return;
+  writeSync(LAST_WORDS_FD, place);
+  process.kill(process.pid, 'SIGKILL');
+}
+
+const mortal: PortWrapper = (port) =>
+  new Proxy(port, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name);
+      if (typeof member !== 'function') return member;
+      return async (...args: unknown[]) => {
+        step(`before ${String(name)}`);
+        const result: unknown = await Reflect.apply(member, target, args);
+        step(`after ${String(name)}`);
+        return result;
+      };
+    },
+  });
+
+export function composeEngine(config: Parameters<typeof compose>[0]): Engine {
+  return compose(config, mortal).engine;
+}
+
+export function composePayments(config: Parameters<typeof compose>[0]): ReturnType<typeof compose> {
+  return compose(config, mortal);
+}

@@ -1,0 +1,263 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { formatAmount } from '../../shared/domain/money.ts';
+import { Random } from '../support/random.ts';
+import type { Bundles } from './bundles.ts';
+import { Callers } from './callers.ts';
+import { readSolidNumber, walkChain } from './chain-walk.ts';
+import { check, type Violation } from './checker.ts';
+import type { Evidence, Limit } from './evidence.ts';
+import { countOpen, countPermits, readBreakerFigures, readPayments } from './ledger-evidence.ts';
+import type { OtherNode } from './options.ts';
+import { Storm } from './storm.ts';
+import { World } from './world.ts';
+
+export interface RoundOptions {
+  readonly round: number;
+  readonly seed: string;
+  readonly kills: number;
+  readonly instances: number;
+  readonly bundles: Bundles;
+  /** Of this round alone; it holds the logs, and the evidence where a promise was broken. */
+  readonly folder: string;
+  readonly otherNode: OtherNode | undefined;
+  readonly onProgress: (progress: RoundProgress) => void;
+}
+
+export interface RoundProgress {
+  readonly phase: 'starting' | 'killing' | 'coming to rest';
+  readonly kills: number;
+}
+
+/** What a round came to; all of it is written to the report. */
+export interface RoundResult {
+  readonly round: number;
+  readonly instances: number;
+  readonly seconds: number;
+  readonly kills: number;
+  /** Kills by place: `pay before note`, `settle at random`, `database`. */
+  readonly killsByPlace: Readonly<Record<string, number>>;
+  /** Strokes against chain, database and sidecar. */
+  readonly blows: Readonly<Record<string, number>>;
+  readonly requests: number;
+  readonly orders: number;
+  readonly answers: Readonly<Record<string, number>>;
+  /** Payments by the status that they ended with. */
+  readonly payments: Readonly<Record<string, number>>;
+  /** Attempts that were signed beyond the first of a payment. */
+  readonly furtherAttempts: number;
+  readonly transfers: number;
+  readonly blocks: number;
+  /** How full the fullest window was, in hundredths of its limit. */
+  readonly fullestPercent: Readonly<Record<string, number>>;
+  readonly looksAtBreaker: number;
+  readonly permitsSeenMax: number;
+  readonly violations: readonly Violation[];
+}
+
+const REST_TIMEOUT_MS = 180_000;
+const LOOK_EVERY_MS = 25;
+const PERMITS_MAX = 3;
+
+/**
+ * Short lives: what takes minutes in production takes seconds here, and the limits are such that they bind. On
+ * another node blocks come every three seconds, so a transaction lives longer.
+ */
+const HOUR_MS = 20_000;
+const DAY_MS = 60_000;
+const LIMITS = {
+  USDT: { hour: 45_000_000n, day: 110_000_000n },
+  TRX: { hour: 35_000_000n, day: 90_000_000n },
+};
+
+const SETTINGS: Readonly<Record<string, string>> = {
+  LOG_LEVEL: 'ERROR',
+  TRON_EXPIRATION_SECONDS: '5',
+  TRON_EXPIRATION_MARGIN_SECONDS: '1',
+  TRON_TIMEOUT_SECONDS: '2',
+  TRON_CONFIRMATIONS_REQUIRED: '1',
+  PAYMENT_REVISIT_SECONDS: '1',
+  PAYMENT_PAY_BY_SECONDS: '25',
+  PAYMENT_RECHECK_SECONDS: '3',
+  CIRCUIT_BREAKER_HOURLY_WINDOW_SECONDS: String(HOUR_MS / 1_000),
+  CIRCUIT_BREAKER_DAILY_WINDOW_SECONDS: String(DAY_MS / 1_000),
+  CIRCUIT_BREAKER_HOURLY_LIMIT: formatAmount(LIMITS.USDT.hour),
+  CIRCUIT_BREAKER_DAILY_LIMIT: formatAmount(LIMITS.USDT.day),
+  CIRCUIT_BREAKER_TRX_HOURLY_LIMIT: formatAmount(LIMITS.TRX.hour),
+  CIRCUIT_BREAKER_TRX_DAILY_LIMIT: formatAmount(LIMITS.TRX.day),
+  CIRCUIT_BREAKER_DAILY_FEE_LIMIT: '100000',
+  CIRCUIT_BREAKER_RECOVERY_TIMEOUT: '1',
+  CIRCUIT_BREAKER_HALF_OPEN_MAX_CALLS: String(PERMITS_MAX),
+};
+const OTHER_NODE_SETTINGS = { TRON_EXPIRATION_SECONDS: '30', PAYMENT_PAY_BY_SECONDS: '90' };
+
+const LIMITS_CHECKED: readonly Limit[] = (['USDT', 'TRX'] as const).flatMap((asset) => [
+  { asset, name: 'hour', windowMs: HOUR_MS, limitMicro: LIMITS[asset].hour },
+  { asset, name: 'day', windowMs: DAY_MS, limitMicro: LIMITS[asset].day },
+]);
+
+/** One world from its start to its judgement. @throws Error where it could not be started or judged */
+export async function runRound(options: RoundOptions): Promise<RoundResult> {
+  const { round, seed, instances, folder, onProgress } = options;
+  const startedAtMs = performance.now();
+  const random = (what: string) => new Random(`${seed}/${round}/${what}`);
+  const killsByPlace: Record<string, number> = {};
+  const blows: Record<string, number> = {};
+  const violations: Violation[] = [];
+  let kills = 0;
+  const count = (place: string): void => {
+    kills += 1;
+    add(killsByPlace, place);
+  };
+
+  onProgress({ phase: 'starting', kills });
+  const world = await World.start({
+    folder,
+    bundles: options.bundles,
+    instances,
+    settings: { ...SETTINGS, ...(options.otherNode === undefined ? {} : OTHER_NODE_SETTINGS) },
+    otherNode: options.otherNode,
+    random: random('fates'),
+    onDeath: ({ function: name, place, killed }) => {
+      if (killed) count(`${name} ${place}`);
+      else violations.push({ rule: 'everything_ends', detail: `an instance of ${name} ${place}` });
+    },
+  });
+  try {
+    const { nodeUrl, walletAddress, usdtAddress } = world.network;
+    const fromBlock = (await readSolidNumber(nodeUrl)) + 1;
+    const sampler = new PermitSampler(world);
+    const callers = new Callers({ access: world.access, random: random('callers'), count: instances + 2 });
+    const storm = new Storm({
+      world,
+      random: random('storm'),
+      onBlow: (name) => {
+        add(blows, name);
+        if (name.startsWith('kill ')) count(name.slice('kill '.length));
+      },
+    });
+    while (kills < options.kills) {
+      onProgress({ phase: 'killing', kills });
+      await sleep(200);
+    }
+    await storm.stop();
+    world.calm();
+    await callers.stop();
+    onProgress({ phase: 'coming to rest', kills });
+    await untilAtRest(world);
+    const looks = await sampler.stop();
+    const walk = await walkChain({ nodeUrl, wallet: walletAddress, usdt: usdtAddress, fromBlock });
+    const breaker = await readBreakerFigures(world.database);
+    if (breaker === null) throw new Error('there is no breaker document: nothing was paid');
+    const evidence: Evidence = {
+      wallet: walletAddress,
+      transfers: walk.transfers,
+      payments: await readPayments(world.database),
+      breaker,
+      orders: callers.orders,
+      limits: LIMITS_CHECKED,
+      permitsMax: PERMITS_MAX,
+      ...looks,
+    };
+    violations.push(...check(evidence));
+    if (violations.length > 0) writeEvidence(folder, evidence, violations);
+    const answers: Record<string, number> = {};
+    const payments: Record<string, number> = {};
+    for (const { status, code } of evidence.orders.flatMap((order) => order.answers)) {
+      add(answers, status === 0 ? 'none' : code === null ? String(status) : `${status} ${code}`);
+    }
+    for (const { status } of evidence.payments) add(payments, status);
+    return {
+      round,
+      instances,
+      seconds: Math.round((performance.now() - startedAtMs) / 100) / 10,
+      kills,
+      killsByPlace,
+      blows,
+      requests: callers.requests,
+      orders: evidence.orders.length,
+      answers,
+      payments,
+      furtherAttempts: evidence.payments.reduce((sum, { txIds }) => sum + Math.max(0, txIds.length - 1), 0),
+      transfers: walk.transfers.length,
+      blocks: walk.lastBlock - fromBlock + 1,
+      fullestPercent: Object.fromEntries(
+        LIMITS_CHECKED.map((limit) => [`${limit.asset} ${limit.name}`, fullestPercent(evidence, limit)]),
+      ),
+      looksAtBreaker: looks.looks,
+      permitsSeenMax: looks.permitsSeenMax,
+      violations,
+    };
+  } finally {
+    await world.stop();
+  }
+}
+
+/** Looks at the breaker all the time, past the functions' own code. */
+class PermitSampler {
+  readonly #world: World;
+  readonly #ended: Promise<void>;
+  #stopped = false;
+  #looks = 0;
+  #seenMax = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#ended = this.#watch();
+  }
+
+  async stop(): Promise<{ readonly looks: number; readonly permitsSeenMax: number }> {
+    this.#stopped = true;
+    await this.#ended;
+    return { looks: this.#looks, permitsSeenMax: this.#seenMax };
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        this.#seenMax = Math.max(this.#seenMax, await countPermits(this.#world.database));
+        this.#looks += 1;
+      } catch {
+        // The database is dead just now.
+      }
+      await sleep(LOOK_EVERY_MS);
+    }
+  }
+}
+
+/** Waits until nothing is left to do; what is not at rest in time is for the checker to name. */
+async function untilAtRest(world: World): Promise<void> {
+  const deadlineMs = Date.now() + REST_TIMEOUT_MS;
+  while (Date.now() < deadlineMs) {
+    try {
+      const breaker = await readBreakerFigures(world.database);
+      if (breaker?.transitions === 0 && (await countOpen(world.database)) === 0) return;
+    } catch {
+      // Asked again.
+    }
+    await sleep(200);
+  }
+}
+
+/** How full the fullest window of block times was: a limit that never bound proves little. */
+function fullestPercent({ transfers }: Evidence, { asset, windowMs, limitMicro }: Limit): number {
+  const mine = transfers.filter((transfer) => transfer.asset === asset);
+  let fullestMicro = 0n;
+  for (const { blockTimeMs: endMs } of mine) {
+    const sumMicro = mine
+      .filter(({ blockTimeMs }) => blockTimeMs <= endMs && blockTimeMs > endMs - windowMs)
+      .reduce((sum, { amountMicro }) => sum + amountMicro, 0n);
+    if (sumMicro > fullestMicro) fullestMicro = sumMicro;
+  }
+  return Number((fullestMicro * 100n) / limitMicro);
+}
+
+function writeEvidence(folder: string, evidence: Evidence, violations: readonly Violation[]): void {
+  const asText = (_: string, value: unknown) => (typeof value === 'bigint' ? value.toString() : value);
+  writeFileSync(join(folder, 'evidence.json'), JSON.stringify({ violations, ...evidence }, asText, 1));
+}
+
+function add(counts: Record<string, number>, name: string): void {
+  counts[name] = (counts[name] ?? 0) + 1;
+}
