@@ -29,7 +29,7 @@ interface OpenOrder extends Order {
 
 const REQUEST_TIMEOUT_MS = 8_000;
 /** Pauses a worker whose requests are refused at once, so that it does not spin. */
-const PAUSE_AFTER_REFUSAL_MS = 100;
+const PAUSE_AFTER_REFUSAL_MS = 250;
 
 /** Sends orders under keys of their own, again and again after unclear answers, until it is told to stop. */
 export class Callers {

@@ -6,17 +6,15 @@ export interface Violation {
   readonly detail: string;
 }
 
-export const RULES = [
-  'paid_once',
-  'confirmed_is_on_chain',
-  'chain_has_a_row',
-  'within_limits',
-  'permits',
-  'everything_ends',
-  'books_are_true',
-  'answers_are_true',
-] as const;
-export type Rule = (typeof RULES)[number];
+export type Rule =
+  | 'paid_once'
+  | 'confirmed_is_on_chain'
+  | 'chain_has_a_row'
+  | 'within_limits'
+  | 'permits'
+  | 'everything_ends'
+  | 'books_are_true'
+  | 'answers_are_true';
 
 /**
  * Judges what a round of chaos left behind. The chain is the judge of what was paid: the database's rows are held

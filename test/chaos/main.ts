@@ -7,13 +7,13 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { runCommand, UsageError } from '../../deploy/cli/arguments.ts';
 import { buildBundles } from './bundles.ts';
+import { MarkedProcesses } from './marked-processes.ts';
 import { CHAOS_HELP, type ChaosOptions, readOptions } from './options.ts';
 import { Progress } from './progress.ts';
 import { type RoundResult, runRound } from './round.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const FOLDER = join(ROOT, '.local/chaos');
-/** A round is what a run can be resumed after, and what one world lives for. */
 const ROUND_KILLS_MAX = 500;
 
 interface Report {
@@ -38,44 +38,81 @@ await runCommand('npm run chaos', async () => {
   return chaos(options);
 });
 
-async function chaos(options: ChaosOptions): Promise<number> {
-  const { seed, instances, kills: target } = options;
-  const rounds: RoundResult[] = options.resume ? readRounds(options) : [];
-  const progress = new Progress(process.stdout, target);
-  const done = () => rounds.reduce((sum, { kills }) => sum + kills, 0);
-  progress.tell(`chaos: ${target} kills, seed ${seed}${rounds.length > 0 ? `, ${done()} done before` : ''}`);
-  const bundles = await buildBundles();
-  const roundKills = Math.min(ROUND_KILLS_MAX, Math.ceil(target / instances.length));
+/** A round that is to be run: what a run can be resumed after, and what one world lives for. */
+interface Plan {
+  readonly round: number;
+  readonly kills: number;
+  readonly instances: number;
+}
 
-  while (done() < target && !hasFailed(rounds)) {
-    const round = rounds.length + 1;
-    const folder = join(FOLDER, `${seed}-${round}`);
-    rmSync(folder, { recursive: true, force: true });
-    const before = done();
-    const result = await runRound({
-      round,
-      seed,
-      kills: Math.min(roundKills, target - before),
-      instances: instances[(round - 1) % instances.length] ?? 1,
-      bundles,
-      folder,
-      otherNode: options.otherNode,
-      onProgress: ({ phase, kills }) => progress.show(before + kills, `round ${round}, ${phase}`),
-    });
-    rounds.push(result);
-    writeReport(options, rounds);
-    progress.tell(describe(result));
-    if (result.violations.length === 0) rmSync(folder, { recursive: true, force: true });
-    else tellViolations(progress, result, folder);
+async function chaos(options: ChaosOptions): Promise<number> {
+  const { seed, kills: target, worlds } = options;
+  const rounds: RoundResult[] = options.resume ? readRounds(options) : [];
+  const waiting = planRounds(options).filter(({ round }) => rounds.every((done) => done.round !== round));
+  const progress = new Progress(process.stdout, target);
+  const before = killsOf(rounds);
+  progress.tell(`chaos: ${target} kills, seed ${seed}${before > 0 ? `, ${before} done before` : ''}`);
+  const bundles = await buildBundles();
+  const marked = new MarkedProcesses();
+  const killsUnderWay = new Map<number, number>();
+
+  const runRounds = async (): Promise<void> => {
+    for (let plan = waiting.shift(); plan !== undefined; plan = waiting.shift()) {
+      const { round } = plan;
+      const folder = join(FOLDER, `${seed}-${round}`);
+      rmSync(folder, { recursive: true, force: true });
+      const result = await runRound({
+        ...plan,
+        seed,
+        bundles,
+        folder,
+        otherNode: options.otherNode,
+        onProgress: ({ phase, kills }) => {
+          killsUnderWay.set(round, kills);
+          const all = [...killsUnderWay.values()].reduce((sum, count) => sum + count, killsOf(rounds));
+          progress.show(all, `round ${round} ${phase}`);
+        },
+      });
+      killsUnderWay.delete(round);
+      rounds.push(result);
+      writeReport(options, rounds);
+      progress.tell(describe(result));
+      if (result.violations.length === 0) {
+        rmSync(folder, { recursive: true, force: true });
+        continue;
+      }
+      tellViolations(progress, result, folder);
+      // What is broken needs no further proof.
+      waiting.length = 0;
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: worlds }, runRounds));
+  } finally {
+    await marked.end();
   }
 
   const report = writeReport(options, rounds);
   const verdict = report.violations === 0 ? 'every promise kept' : `${report.violations} promises BROKEN`;
   progress.tell(
-    `${report.kills} kills in ${Math.round(report.seconds)} s, ${report.payments} payments, ${report.transfers} transfers on the chain: ${verdict}`,
+    `${report.kills} kills, ${report.payments} payments, ${report.transfers} transfers on the chain: ${verdict}`,
   );
   progress.tell(`report: ${options.reportFile}`);
   return report.violations === 0 ? 0 : 1;
+}
+
+/** The same rounds for the same options, so that a resumed run fills in what is missing. */
+function planRounds({ kills, instances }: ChaosOptions): Plan[] {
+  const size = Math.min(ROUND_KILLS_MAX, Math.ceil(kills / instances.length));
+  return Array.from({ length: Math.ceil(kills / size) }, (_, index) => ({
+    round: index + 1,
+    kills: Math.min(size, kills - index * size),
+    instances: instances[index % instances.length] ?? 1,
+  }));
+}
+
+function killsOf(rounds: readonly RoundResult[]): number {
+  return rounds.reduce((sum, { kills }) => sum + kills, 0);
 }
 
 function describe(result: RoundResult): string {
@@ -91,10 +128,6 @@ function tellViolations(progress: Progress, { violations, round }: RoundResult, 
   for (const { rule, detail } of violations.slice(0, 20)) progress.tell(`BROKEN ${rule}: ${detail}`);
   if (violations.length > 20) progress.tell(`… and ${violations.length - 20} more`);
   progress.tell(`what round ${round} left is in ${folder}`);
-}
-
-function hasFailed(rounds: readonly RoundResult[]): boolean {
-  return rounds.some(({ violations }) => violations.length > 0);
 }
 
 function readRounds(options: ChaosOptions): RoundResult[] {
@@ -118,12 +151,12 @@ function writeReport(options: ChaosOptions, rounds: readonly RoundResult[]): Rep
     seed: options.seed,
     commit: commit(),
     node: process.version,
-    kills: sum(({ kills }) => kills),
+    kills: killsOf(rounds),
     seconds: sum(({ seconds }) => seconds),
     payments: sum(({ payments }) => Object.values(payments).reduce((total, count) => total + count, 0)),
     transfers: sum(({ transfers }) => transfers),
     violations: sum(({ violations }) => violations.length),
-    rounds,
+    rounds: rounds.toSorted((one, other) => one.round - other.round),
   };
   mkdirSync(dirname(options.reportFile), { recursive: true });
   writeFileSync(options.reportFile, `${JSON.stringify(report, null, 2)}\n`);

@@ -9,6 +9,8 @@ export interface ChaosOptions {
   readonly seed: string;
   /** Instances of pay, by round in turn. */
   readonly instances: readonly number[];
+  /** Rounds at a time. */
+  readonly worlds: number;
   readonly reportFile: string;
   /** Goes on where a run with the same seed was cut off. */
   readonly resume: boolean;
@@ -30,6 +32,7 @@ sidecar fail as well; then asks the chain whether every promise was kept. Everyt
   --kills N         how many processes to kill                         (300)
   --seed S          decides what happens when; printed at the start    (random)
   --instances LIST  instances of pay, by round in turn                 (2,8)
+  --worlds N        rounds at a time, each with parts of its own       (2)
   --report FILE     where the JSON report goes                         (.local/chaos/report.json)
   --resume          go on with the run of that seed that was cut off
 
@@ -43,6 +46,7 @@ lose what it holds (the chain itself is then not made to fail):
 const KILLS_DEFAULT = 300;
 const KILLS_MAX = 10_000_000;
 const INSTANCES_MAX = 16;
+const WORLDS_MAX = 16;
 
 /** @throws UsageError */
 export function readOptions(args: readonly string[], root: string): ChaosOptions | 'help' {
@@ -52,6 +56,7 @@ export function readOptions(args: readonly string[], root: string): ChaosOptions
     kills: text,
     seed: text,
     instances: text,
+    worlds: text,
     report: text,
     resume: flag,
     node: text,
@@ -63,15 +68,18 @@ export function readOptions(args: readonly string[], root: string): ChaosOptions
   if (values.resume && values.seed === undefined) {
     throw new UsageError('--resume needs the --seed of the run that it goes on with');
   }
+  const otherNode = readNode(values.node, values['key-file'], values.usdt);
   return {
     kills: readCount('--kills', values.kills ?? String(KILLS_DEFAULT), KILLS_MAX),
     seed: readSeed(values.seed),
     instances: (values.instances ?? '2,8')
       .split(',')
       .map((item) => readCount('--instances', item.trim(), INSTANCES_MAX)),
+    // Two ledgers that pay from one wallet would take each other's payments for theft.
+    worlds: otherNode === undefined ? readCount('--worlds', values.worlds ?? '2', WORLDS_MAX) : 1,
     reportFile: resolve(root, values.report ?? '.local/chaos/report.json'),
     resume: values.resume,
-    otherNode: readNode(values.node, values['key-file'], values.usdt),
+    otherNode,
   };
 }
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,19 +12,19 @@ import {
   MONGO_DATABASE,
   type NetworkFacts,
 } from '../../deploy/local/environment.ts';
-import { Guard } from '../../deploy/local/guard.ts';
 import { inspectNode, untilSolidNow } from '../../deploy/local/network.ts';
 import type { RunningPart } from '../../deploy/local/part.ts';
 import { PartLog } from '../../deploy/local/part-log.ts';
 import { chainPart, databasePart, sidecarPart } from '../../deploy/local/parts.ts';
 import { findFreePort } from '../../deploy/local/ports.ts';
-import { composeStackId, endMarked, isOfStart, STACK_ID_VARIABLE } from '../../deploy/local/processes.ts';
+import { signal } from '../../deploy/local/processes.ts';
 import { ensureDevelopmentSecrets, putSecret } from '../../deploy/local/secrets.ts';
 import type { PartSpec } from '../../deploy/local/supervisor.ts';
 import { readConfig } from '../../shared/runtime/config.ts';
 import type { Random } from '../support/random.ts';
 import { type Bundles, CHAOS_FUNCTIONS, type ChaosFunction } from './bundles.ts';
 import { type Death, Fleet } from './fleet.ts';
+import { markedEnvironment } from './marked-processes.ts';
 import type { OtherNode } from './options.ts';
 
 /** Where money moves, and what it is called there. */
@@ -58,8 +57,6 @@ export class World {
   readonly network: ChaosNetwork;
   readonly mongo: MongoClient;
   readonly access: StackAccess;
-  readonly #stackId: string;
-  readonly #guard: Guard;
   readonly #logs: PartLog[];
   readonly #specs: Map<Victim, PartSpec>;
   readonly #parts: Map<Victim, RunningPart>;
@@ -70,8 +67,6 @@ export class World {
     readonly network: ChaosNetwork;
     readonly mongo: MongoClient;
     readonly access: StackAccess;
-    readonly stackId: string;
-    readonly guard: Guard;
     readonly logs: PartLog[];
     readonly specs: Map<Victim, PartSpec>;
     readonly parts: Map<Victim, RunningPart>;
@@ -81,8 +76,6 @@ export class World {
     this.network = parts.network;
     this.mongo = parts.mongo;
     this.access = parts.access;
-    this.#stackId = parts.stackId;
-    this.#guard = parts.guard;
     this.#logs = parts.logs;
     this.#specs = parts.specs;
     this.#parts = parts.parts;
@@ -90,15 +83,11 @@ export class World {
     this.#logFd = parts.logFd;
   }
 
-  /** @throws Error where a part does not start; by then all of them have ended. */
+  /** @throws Error where a part does not start; what did start ends with the run. */
   static async start(options: WorldOptions): Promise<World> {
     const { folder, otherNode } = options;
     mkdirSync(folder, { recursive: true });
-    const stackId = composeStackId('chaos', randomBytes(8).toString('hex'));
-    process.env[STACK_ID_VARIABLE] = stackId;
-    const guard = new Guard({ stackId, onReplaced: () => {}, onLost: () => {} });
-    const { PATH = '', HOME = '' } = process.env;
-    const base = { PATH, HOME, [STACK_ID_VARIABLE]: stackId };
+    const base = markedEnvironment();
     const taken = new Set<number>();
     const logs: PartLog[] = [];
     const openLog = (name: string): PartLog => {
@@ -106,116 +95,108 @@ export class World {
       logs.push(log);
       return log;
     };
-    try {
-      const specs = new Map<Victim, PartSpec>();
-      const parts = new Map<Victim, RunningPart>();
-      const start = async <Part extends RunningPart>(name: Victim, spec: PartSpec<Part>): Promise<Part> => {
-        const part = await spec.start();
-        specs.set(name, spec);
-        parts.set(name, part);
-        return part;
-      };
-      const secretsFolder = join(folder, 'secrets');
-      const secrets = ensureDevelopmentSecrets(secretsFolder);
-      const [database, network] = await Promise.all([
-        start(
-          'database',
-          databasePart(openLog('database'), {
-            dataDir: join(folder, 'database'),
-            port: await findFreePort(taken),
-            progress: () => {},
-          }),
-        ),
-        otherNode === undefined
-          ? startChain({
-              secretsFolder,
-              taken,
-              start,
-              log: openLog('chain'),
-              dataDir: join(folder, 'chain'),
-              base,
-            })
-          : inspectNode({ kind: 'node', torProxy: undefined, ...otherNode }, false).then((facts) => ({
-              ...facts,
-              faultsUrl: undefined,
-            })),
-      ]);
-      const configDir = join(folder, 'config');
-      mkdirSync(configDir, { recursive: true });
-      const environmentOf = (name: ChaosFunction) =>
-        composeEnvironment(name, {
-          ...network,
-          lucidEnv: 'test',
-          configDir,
-          secrets,
-          mongoUrl: database.url,
-          settings: options.settings,
-        });
-      for (const name of CHAOS_FUNCTIONS) readConfig(environmentOf(name), { needs: FUNCTION_NEEDS[name] });
-
-      const sizes = { pay: options.instances, settle: Math.max(1, Math.floor(options.instances / 4)) };
-      const ports = { pay: [] as number[], settle: [] as number[] };
-      for (const name of CHAOS_FUNCTIONS) {
-        while (ports[name].length < sizes[name] * PORTS_AN_INSTANCE)
-          ports[name].push(await findFreePort(taken));
-      }
-      const servicePort = await findFreePort(taken);
-      // Nobody listens where health and stats would be: chaos asks the chain and the database itself.
-      const absent = { health: [await findFreePort(taken)], stats: [await findFreePort(taken)] };
-      await start(
-        'sidecar',
-        sidecarPart(openLog('sidecar'), {
-          port: servicePort,
-          opsPort: await findFreePort(taken),
-          instances: Object.entries({ ...ports, ...absent }).flatMap(([name, all]) =>
-            all.map((port, index) => ({
-              part: `${name}-${index}`,
-              function: name as ChaosFunction,
-              port,
-              runtimePort: 0,
-            })),
-          ),
-          settleIntervalMs: SETTLE_INTERVAL_MS,
-          stateDir: join(folder, 'sidecar'),
-          env: base,
+    const specs = new Map<Victim, PartSpec>();
+    const parts = new Map<Victim, RunningPart>();
+    const start = async <Part extends RunningPart>(name: Victim, spec: PartSpec<Part>): Promise<Part> => {
+      const part = await spec.start();
+      specs.set(name, spec);
+      parts.set(name, part);
+      return part;
+    };
+    const secretsFolder = join(folder, 'secrets');
+    const secrets = ensureDevelopmentSecrets(secretsFolder);
+    const [database, network] = await Promise.all([
+      start(
+        'database',
+        databasePart(openLog('database'), {
+          dataDir: join(folder, 'database'),
+          port: await findFreePort(taken),
+          progress: () => {},
         }),
-      );
-      const logFd = openSync(join(folder, 'logs', 'functions.log'), 'a');
-      const fleets = CHAOS_FUNCTIONS.map(
-        (name) =>
-          new Fleet({
-            function: name,
-            size: sizes[name],
-            ports: ports[name],
-            bundles: options.bundles,
-            environment: { ...base, ...environmentOf(name) },
-            logFd,
-            random: options.random,
-            onDeath: options.onDeath,
-          }),
-      );
-      const mongo = new MongoClient(database.url, { serverSelectionTimeoutMS: 5_000, useBigInt64: true });
-      return new World({
-        network,
-        mongo,
-        access: {
-          url: `http://127.0.0.1:${servicePort}`,
-          audience: AUTH_AUDIENCE,
-          callerSecretFiles: secrets.callers,
-        },
-        stackId,
-        guard,
-        logs,
-        specs,
-        parts,
-        fleets,
-        logFd,
+      ),
+      otherNode === undefined
+        ? startChain({
+            secretsFolder,
+            taken,
+            start,
+            log: openLog('chain'),
+            dataDir: join(folder, 'chain'),
+            base,
+          })
+        : inspectNode({ kind: 'node', torProxy: undefined, ...otherNode }, false).then((facts) => ({
+            ...facts,
+            faultsUrl: undefined,
+          })),
+    ]);
+    const configDir = join(folder, 'config');
+    mkdirSync(configDir, { recursive: true });
+    const environmentOf = (name: ChaosFunction) =>
+      composeEnvironment(name, {
+        ...network,
+        lucidEnv: 'test',
+        configDir,
+        secrets,
+        mongoUrl: database.url,
+        settings: options.settings,
       });
-    } catch (error) {
-      await endMarked(isOfStart(stackId), { graceMs: 0 });
-      await guard.dismiss();
-      throw error;
+    for (const name of CHAOS_FUNCTIONS) readConfig(environmentOf(name), { needs: FUNCTION_NEEDS[name] });
+
+    const sizes = { pay: options.instances, settle: Math.max(1, Math.floor(options.instances / 4)) };
+    const ports = { pay: [] as number[], settle: [] as number[] };
+    for (const name of CHAOS_FUNCTIONS) {
+      while (ports[name].length < sizes[name] * PORTS_AN_INSTANCE)
+        ports[name].push(await findFreePort(taken));
     }
+    const servicePort = await findFreePort(taken);
+    // Nobody listens where health and stats would be: chaos asks the chain and the database itself.
+    const absent = { health: [await findFreePort(taken)], stats: [await findFreePort(taken)] };
+    await start(
+      'sidecar',
+      sidecarPart(openLog('sidecar'), {
+        port: servicePort,
+        opsPort: await findFreePort(taken),
+        instances: Object.entries({ ...ports, ...absent }).flatMap(([name, all]) =>
+          all.map((port, index) => ({
+            part: `${name}-${index}`,
+            function: name as ChaosFunction,
+            port,
+            runtimePort: 0,
+          })),
+        ),
+        settleIntervalMs: SETTLE_INTERVAL_MS,
+        stateDir: join(folder, 'sidecar'),
+        env: base,
+      }),
+    );
+    const logFd = openSync(join(folder, 'logs', 'functions.log'), 'a');
+    const fleets = CHAOS_FUNCTIONS.map(
+      (name) =>
+        new Fleet({
+          function: name,
+          size: sizes[name],
+          ports: ports[name],
+          bundles: options.bundles,
+          environment: { ...base, ...environmentOf(name) },
+          logFd,
+          random: options.random,
+          onDeath: options.onDeath,
+        }),
+    );
+    const mongo = new MongoClient(database.url, { serverSelectionTimeoutMS: 5_000, useBigInt64: true });
+    return new World({
+      network,
+      mongo,
+      access: {
+        url: `http://127.0.0.1:${servicePort}`,
+        audience: AUTH_AUDIENCE,
+        callerSecretFiles: secrets.callers,
+      },
+      logs,
+      specs,
+      parts,
+      fleets,
+      logFd,
+    });
   }
 
   /** The payments' database, as the functions see it. */
@@ -243,9 +224,11 @@ export class World {
   async stop(): Promise<void> {
     await Promise.all(this.#fleets.map((fleet) => fleet.stop()));
     await this.mongo.close().catch(() => {});
-    await endMarked(isOfStart(this.#stackId), { graceMs: 0 });
-    await this.#guard.dismiss();
-    delete process.env[STACK_ID_VARIABLE];
+    for (const { pid, exited } of this.#parts.values()) {
+      if (pid === undefined) continue;
+      signal(pid, 'SIGKILL');
+      await exited;
+    }
     for (const log of this.#logs) log.close();
     closeSync(this.#logFd);
   }
