@@ -157,6 +157,7 @@ function answersAreTrue({ orders, payments, transfers }: Evidence): Violation[] 
     ...isRemembered(order, byKey, payments),
     ...isRefusedForGood(order, paid),
     ...isAllOrNone(order, byKey, payments),
+    ...isForeseen(order),
   ]);
 }
 
@@ -197,6 +198,13 @@ function isRefusedForGood({ idempotencyKey, answers, items }: Order, paid: Reado
   return items.some(({ to }) => paid.has(to))
     ? [violation('answers_are_true', `${idempotencyKey} was refused (${last.status} ${last.code}) and paid`)]
     : [];
+}
+
+/** Whatever dies or fails around a function, it knows what to answer. */
+function isForeseen({ idempotencyKey, answers }: Order): Violation[] {
+  return answers
+    .filter(({ status }) => status === 500)
+    .map(({ code }) => violation('answers_are_true', `${idempotencyKey} was answered 500 ${code}`));
 }
 
 /** A batch is admitted whole: each of its items has a payment, or none has. */

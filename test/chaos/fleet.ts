@@ -32,19 +32,41 @@ export interface FleetOptions {
 interface Fate {
   /** The step at which it kills itself; 0: none. */
   readonly dieAt: number;
+  /** The call from which steps are counted; empty: the first. */
+  readonly countFrom: string;
   /** When it is killed from outside, should it live so long; null: never. */
   readonly killAfterMs: number | null;
   /** It stands still from `atMs` on for `forMs`, as a machine that swaps or migrates; then it goes on for a while. */
   readonly freeze: { readonly atMs: number; readonly forMs: number } | null;
 }
 
-const FOREVER: Fate = { dieAt: 0, killAfterMs: null, freeze: null };
+const FOREVER: Fate = { dieAt: 0, countFrom: '', killAfterMs: null, freeze: null };
 /** Two looks of the sidecar at an address that is down, and some more. */
 const PORT_REST_MS = 1_200;
 const LAST_WORDS_FD = 3;
 /** A payment makes some 60 steps; a settler as many for each payment that it visits. */
-const STEPS_OF_A_PAYMENT = 70;
-const STEPS_OF_A_RUN = 400;
+const STEPS_MAX = 70;
+const STEPS_AFTER_MAX = 24;
+/**
+ * Counted from the start alone, most would die where lives begin. These are the calls that change something; half of
+ * the doomed die soon after the first of one of them.
+ */
+const TURNING_POINTS: Readonly<Record<ChaosFunction, readonly string[]>> = {
+  pay: ['insertPayment', 'prepareTransfer', 'pushReservation', 'noteReservation', 'storeSigned', 'broadcast'],
+  settle: [
+    'claimDue',
+    'pushReservation',
+    'storeSigned',
+    'broadcast',
+    'takeTestimony',
+    'walkSolidBlocks',
+    'reaccept',
+    'closePayment',
+    'pushClosings',
+    'noteClose',
+    'applyClosings',
+  ],
+};
 
 /** Keeps a number of instances of one function alive, each until its fate. */
 export class Fleet {
@@ -90,20 +112,24 @@ export class Fleet {
     const killAfterMs = random.between(3_000, 6_000);
     if (random.chance(0.01)) {
       const freeze = { atMs: random.between(200, 1_500), forMs: random.between(7_500, 10_000) };
-      return { dieAt: 0, killAfterMs: freeze.atMs + freeze.forMs + random.between(100, 2_000), freeze };
+      return { ...FOREVER, killAfterMs: freeze.atMs + freeze.forMs + random.between(100, 2_000), freeze };
     }
-    if (random.chance(0.2)) return { dieAt: 0, killAfterMs: random.between(100, 1_800), freeze: null };
-    // Half of the settlers die on the way to or in their first payments, the others anywhere.
-    const stepsMax =
-      this.#options.function === 'pay' || random.chance(0.5) ? STEPS_OF_A_PAYMENT : STEPS_OF_A_RUN;
-    return { dieAt: random.between(1, stepsMax), killAfterMs, freeze: null };
+    if (random.chance(0.15)) return { ...FOREVER, killAfterMs: random.between(100, 1_800) };
+    const turn = random.chance(0.65) ? random.pick(TURNING_POINTS[this.#options.function]) : '';
+    const dieAt = random.between(1, turn === '' ? STEPS_MAX : STEPS_AFTER_MAX);
+    return { dieAt, countFrom: turn, killAfterMs, freeze: null };
   }
 
   async #live(port: number, fate: Fate): Promise<Death> {
     const { bundles, environment, logFd } = this.#options;
     const folder = bundles.folders[this.#options.function];
     const child = spawn(process.execPath, [bundles.instance, join(folder, 'handler.mjs'), String(port)], {
-      env: { ...environment, ...compileCacheVariables(folder), CHAOS_DIE_AT: String(fate.dieAt) },
+      env: {
+        ...environment,
+        ...compileCacheVariables(folder),
+        CHAOS_DIE_AT: String(fate.dieAt),
+        CHAOS_COUNT_FROM: fate.countFrom,
+      },
       stdio: ['ignore', logFd, logFd, 'pipe'],
     });
     this.#living.set(child, fate);

@@ -1,7 +1,8 @@
 /**
  * Stands in for `shared/composition/compose-engine.ts` in the bundles that chaos runs, and for nothing else in them:
  * the same engine, with ports that kill their process. `CHAOS_DIE_AT` counts steps over the process's life; odd is
- * just before a port call, even just after it. 0 lives on.
+ * just before a port call, even just after it. 0 lives on. `CHAOS_COUNT_FROM` names the call with which counting
+ * begins; where it is empty that is the first one.
  */
 import { writeSync } from 'node:fs';
 import { composePayments as compose, type PortWrapper } from '../../shared/composition/compose-engine.ts';
@@ -10,9 +11,12 @@ import type { Engine } from '../../shared/usecases/engine.ts';
 /** Where a dying process says at which call it dies: a pipe that the driver reads. */
 const LAST_WORDS_FD = 3;
 const dieAt = Number(process.env.CHAOS_DIE_AT);
+let countFrom = process.env.CHAOS_COUNT_FROM ?? '';
 let steps = 0;
 
-function step(place: string): void {
+function step(place: string, call: string): void {
+  if (countFrom !== '' && countFrom !== call) return;
+  countFrom = '';
   steps += 1;
   if (steps !== dieAt) return;
   writeSync(LAST_WORDS_FD, place);
@@ -25,9 +29,9 @@ const mortal: PortWrapper = (port) =>
       const member: unknown = Reflect.get(target, name);
       if (typeof member !== 'function') return member;
       return async (...args: unknown[]) => {
-        step(`before ${String(name)}`);
+        step(`before ${String(name)}`, String(name));
         const result: unknown = await Reflect.apply(member, target, args);
-        step(`after ${String(name)}`);
+        step(`after ${String(name)}`, String(name));
         return result;
       };
     },

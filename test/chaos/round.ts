@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { formatAmount } from '../../shared/domain/money.ts';
+import { ASSETS, type Asset, formatAmount } from '../../shared/domain/money.ts';
 import { Random } from '../support/random.ts';
 import type { Bundles } from './bundles.ts';
 import { Callers } from './callers.ts';
@@ -49,7 +49,19 @@ export interface RoundResult {
   readonly furtherAttempts: number;
   readonly transfers: number;
   readonly blocks: number;
-  /** How full the fullest window was, in hundredths of its limit. */
+  /** A connection from before the database was killed may be the first one that is tried. */
+async function insist<T>(read: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await read();
+    } catch (error) {
+      if (tries === READS_MAX) throw error;
+      await sleep(200);
+    }
+  }
+}
+
+/** How full the fullest window was, in hundredths of its limit. */
   readonly fullestPercent: Readonly<Record<string, number>>;
   readonly looksAtBreaker: number;
   readonly permitsSeenMax: number;
@@ -58,6 +70,7 @@ export interface RoundResult {
 
 const REST_TIMEOUT_MS = 180_000;
 const LOOK_EVERY_MS = 25;
+const READS_MAX = 20;
 const PERMITS_MAX = 3;
 
 /**
@@ -66,42 +79,50 @@ const PERMITS_MAX = 3;
  */
 const HOUR_MS = 20_000;
 const DAY_MS = 60_000;
-const LIMITS = {
-  USDT: { hour: 45_000_000n, day: 110_000_000n },
-  TRX: { hour: 35_000_000n, day: 90_000_000n },
-};
+const HOURLY_MICRO = { USDT: 12_000_000n, TRX: 8_000_000n };
+const HOURS_A_DAY = 2n;
 
-const SETTINGS: Readonly<Record<string, string>> = {
-  LOG_LEVEL: 'ERROR',
-  TRON_EXPIRATION_SECONDS: '5',
-  TRON_EXPIRATION_MARGIN_SECONDS: '1',
-  TRON_TIMEOUT_SECONDS: '2',
-  TRON_CONFIRMATIONS_REQUIRED: '1',
-  PAYMENT_REVISIT_SECONDS: '1',
-  PAYMENT_PAY_BY_SECONDS: '25',
-  PAYMENT_RECHECK_SECONDS: '3',
-  CIRCUIT_BREAKER_HOURLY_WINDOW_SECONDS: String(HOUR_MS / 1_000),
-  CIRCUIT_BREAKER_DAILY_WINDOW_SECONDS: String(DAY_MS / 1_000),
-  CIRCUIT_BREAKER_HOURLY_LIMIT: formatAmount(LIMITS.USDT.hour),
-  CIRCUIT_BREAKER_DAILY_LIMIT: formatAmount(LIMITS.USDT.day),
-  CIRCUIT_BREAKER_TRX_HOURLY_LIMIT: formatAmount(LIMITS.TRX.hour),
-  CIRCUIT_BREAKER_TRX_DAILY_LIMIT: formatAmount(LIMITS.TRX.day),
-  CIRCUIT_BREAKER_DAILY_FEE_LIMIT: '100000',
-  CIRCUIT_BREAKER_RECOVERY_TIMEOUT: '1',
-  CIRCUIT_BREAKER_HALF_OPEN_MAX_CALLS: String(PERMITS_MAX),
-};
-const OTHER_NODE_SETTINGS = { TRON_EXPIRATION_SECONDS: '30', PAYMENT_PAY_BY_SECONDS: '90' };
+function limitsFor(instances: number): readonly Limit[] {
+  return ASSETS.flatMap((asset) => {
+    const limitMicro = HOURLY_MICRO[asset] * BigInt(instances + 1);
+    return [
+      { asset, name: 'hour', windowMs: HOUR_MS, limitMicro },
+      { asset, name: 'day', windowMs: DAY_MS, limitMicro: limitMicro * HOURS_A_DAY },
+    ];
+  });
+}
 
-const LIMITS_CHECKED: readonly Limit[] = (['USDT', 'TRX'] as const).flatMap((asset) => [
-  { asset, name: 'hour', windowMs: HOUR_MS, limitMicro: LIMITS[asset].hour },
-  { asset, name: 'day', windowMs: DAY_MS, limitMicro: LIMITS[asset].day },
-]);
+function settingsFor(limits: readonly Limit[], isOurChain: boolean): Readonly<Record<string, string>> {
+  const amountOf = (asset: Asset, name: string) =>
+    formatAmount(limits.find((limit) => limit.asset === asset && limit.name === name)?.limitMicro ?? 0n);
+  return {
+    LOG_LEVEL: 'ERROR',
+    TRON_EXPIRATION_SECONDS: isOurChain ? '5' : '30',
+    TRON_EXPIRATION_MARGIN_SECONDS: '1',
+    TRON_TIMEOUT_SECONDS: '2',
+    TRON_CONFIRMATIONS_REQUIRED: '1',
+    PAYMENT_REVISIT_SECONDS: '1',
+    PAYMENT_PAY_BY_SECONDS: isOurChain ? '25' : '90',
+    PAYMENT_RECHECK_SECONDS: '3',
+    CIRCUIT_BREAKER_HOURLY_WINDOW_SECONDS: String(HOUR_MS / 1_000),
+    CIRCUIT_BREAKER_DAILY_WINDOW_SECONDS: String(DAY_MS / 1_000),
+    CIRCUIT_BREAKER_HOURLY_LIMIT: amountOf('USDT', 'hour'),
+    CIRCUIT_BREAKER_DAILY_LIMIT: amountOf('USDT', 'day'),
+    CIRCUIT_BREAKER_TRX_HOURLY_LIMIT: amountOf('TRX', 'hour'),
+    CIRCUIT_BREAKER_TRX_DAILY_LIMIT: amountOf('TRX', 'day'),
+    CIRCUIT_BREAKER_DAILY_FEE_LIMIT: '100000',
+    CIRCUIT_BREAKER_FAILURE_THRESHOLD: '10',
+    CIRCUIT_BREAKER_RECOVERY_TIMEOUT: '1',
+    CIRCUIT_BREAKER_HALF_OPEN_MAX_CALLS: String(PERMITS_MAX),
+  };
+}
 
 /** One world from its start to its judgement. @throws Error where it could not be started or judged */
 export async function runRound(options: RoundOptions): Promise<RoundResult> {
   const { round, seed, instances, folder, onProgress } = options;
   const startedAtMs = performance.now();
   const random = (what: string) => new Random(`${seed}/${round}/${what}`);
+  const limits = limitsFor(instances);
   const killsByPlace: Record<string, number> = {};
   const blows: Record<string, number> = {};
   const violations: Violation[] = [];
@@ -116,7 +137,7 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
     folder,
     bundles: options.bundles,
     instances,
-    settings: { ...SETTINGS, ...(options.otherNode === undefined ? {} : OTHER_NODE_SETTINGS) },
+    settings: settingsFor(limits, options.otherNode === undefined),
     otherNode: options.otherNode,
     random: random('fates'),
     onDeath: ({ function: name, place, killed }) => {
@@ -148,15 +169,15 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
     await untilAtRest(world);
     const looks = await sampler.stop();
     const walk = await walkChain({ nodeUrl, wallet: walletAddress, usdt: usdtAddress, fromBlock });
-    const breaker = await readBreakerFigures(world.database);
+    const breaker = await insist(() => readBreakerFigures(world.database));
     if (breaker === null) throw new Error('there is no breaker document: nothing was paid');
     const evidence: Evidence = {
       wallet: walletAddress,
       transfers: walk.transfers,
-      payments: await readPayments(world.database),
+      payments: await insist(() => readPayments(world.database)),
       breaker,
       orders: callers.orders,
-      limits: LIMITS_CHECKED,
+      limits,
       permitsMax: PERMITS_MAX,
       ...looks,
     };
@@ -183,7 +204,7 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
       transfers: walk.transfers.length,
       blocks: walk.lastBlock - fromBlock + 1,
       fullestPercent: Object.fromEntries(
-        LIMITS_CHECKED.map((limit) => [`${limit.asset} ${limit.name}`, fullestPercent(evidence, limit)]),
+        limits.map((limit) => [`${limit.asset} ${limit.name}`, fullestPercent(evidence, limit)]),
       ),
       looksAtBreaker: looks.looks,
       permitsSeenMax: looks.permitsSeenMax,
@@ -237,6 +258,18 @@ async function untilAtRest(world: World): Promise<void> {
       // Asked again.
     }
     await sleep(200);
+  }
+}
+
+/** A connection from before the database was killed may be the first one that is tried. */
+async function insist<T>(read: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await read();
+    } catch (error) {
+      if (tries === READS_MAX) throw error;
+      await sleep(200);
+    }
   }
 }
 

@@ -234,6 +234,11 @@ describe('the checker of chaos', () => {
     ]);
   });
 
+  it('finds an answer that nobody foresaw', () => {
+    const answers = [{ ...lost, status: 500, code: 'internal' }, accepted];
+    expect(rulesBroken({ orders: [{ ...order, answers }, batch] })).toEqual(['answers_are_true']);
+  });
+
   it('finds a batch that was admitted in part', () => {
     const evidence = {
       ...withTransfers(...truth.transfers.filter(({ txId }) => txId !== 'txb1')),
