@@ -49,19 +49,7 @@ export interface RoundResult {
   readonly furtherAttempts: number;
   readonly transfers: number;
   readonly blocks: number;
-  /** A connection from before the database was killed may be the first one that is tried. */
-async function insist<T>(read: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await read();
-    } catch (error) {
-      if (tries === READS_MAX) throw error;
-      await sleep(200);
-    }
-  }
-}
-
-/** How full the fullest window was, in hundredths of its limit. */
+  /** How full the fullest window was, in hundredths of its limit. */
   readonly fullestPercent: Readonly<Record<string, number>>;
   readonly looksAtBreaker: number;
   readonly permitsSeenMax: number;
