@@ -18,7 +18,12 @@ const timed = (random: Random) => ({ durationMs: random.between(300, 2_500) });
 
 /** Everything that a chain, a database and a door can do to the functions, each as often as its weight says. */
 const BLOWS: readonly Blow[] = [
-  { name: 'chain drops broadcasts', weight: 3, fault: (random) => ({ kind: 'drop', ...timed(random) }) },
+  {
+    name: 'chain drops broadcasts',
+    weight: 4,
+    // Long enough for attempts to expire.
+    fault: (random) => ({ kind: 'drop', durationMs: random.between(1_000, 9_000) }),
+  },
   {
     name: 'chain accepts, then times out',
     weight: 4,
