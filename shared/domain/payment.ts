@@ -1,8 +1,9 @@
 import type { Asset } from './money.ts';
+import { takes } from './payment-life.ts';
 import type { TronAddress } from './tron-address.ts';
 
 /**
- * A payment's life:
+ * A payment's life (`payment-life.ts` has every event of it):
  *
  *   awaiting_approval → accepted → signed → broadcast → confirmed | failed
  *          │               │ ↑        └──────────┴──→ accepted again, once the attempt is proven expired and absent
@@ -147,23 +148,9 @@ export function liveAttempt(payment: Payment): Attempt | undefined {
 
 /** What is still owed to the breaker document after an end: spent for good, or given back. */
 export function closingKind(status: PaymentStatus): 'commit' | 'release' | 'none' {
-  switch (status) {
-    case 'confirmed':
-      return 'commit';
-    case 'failed':
-    case 'refused':
-    case 'expired':
-    case 'cancelled':
-    case 'rejected':
-      return 'release';
-    case 'awaiting_approval':
-    case 'accepted':
-    case 'signed':
-    case 'broadcast':
-    case 'needs_review':
-      // Money may still move, or nobody knows whether it did: it goes on counting.
-      return 'none';
-  }
+  if (takes(status, 'commit')) return 'commit';
+  // Elsewhere money may still move, or nobody knows whether it did: it goes on counting.
+  return takes(status, 'release') ? 'release' : 'none';
 }
 
 /** Whether its amount is counted as outstanding under a reservation that is noted and not closed. */
@@ -179,7 +166,7 @@ export function isSettled(payment: Payment): boolean {
 
 /** Whether the same key may try again: refused for good, with nothing of the last try left standing. */
 export function mayRetry(payment: Payment): boolean {
-  return payment.status === 'refused' && !holdsReservation(payment);
+  return takes(payment.status, 'retry') && !holdsReservation(payment);
 }
 
 /** The TRX that all its attempts are known to have burned, in sun. */

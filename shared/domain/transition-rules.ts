@@ -1,6 +1,7 @@
 import type { Batch } from './batch.ts';
 import type { Closing, Reservation, Transition } from './breaker.ts';
 import { closingKind, holdsReservation, type Payment } from './payment.ts';
+import { takes } from './payment-life.ts';
 
 /**
  * What to do with a transition that is found in the breaker document. The payment MUST have been read after the
@@ -23,9 +24,7 @@ export function judgeTransition(transition: Transition, payment: Payment | null)
 
 /** A payment to be made, or one that the chain has made against our books: its amount must count again. */
 function takesReservation(payment: Payment): boolean {
-  return (
-    payment.reservationId === null && (payment.status === 'accepted' || payment.status === 'needs_review')
-  );
+  return payment.reservationId === null && takes(payment.status, 'reserve');
 }
 
 function takesClosing(payment: Payment, { kind }: Transition): boolean {

@@ -1,5 +1,6 @@
 import { ServiceError } from '../domain/errors.ts';
-import { type EndStatus, isLive, liveAttempt, type Payment, type PaymentStatus } from '../domain/payment.ts';
+import { type EndStatus, isLive, liveAttempt, type Payment } from '../domain/payment.ts';
+import { PAYMENT_LIFE, takes } from '../domain/payment-life.ts';
 import { advancePayment, type Progress } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
 import { closeAccounts, guardOf } from './reserve-and-close.ts';
@@ -16,15 +17,18 @@ export interface Decision {
   readonly reason: string | null;
 }
 
+/** The events of a payment's life that people decide. */
+type Ruling = 'approve' | 'reject' | 'cancel' | 'resolve_paid' | 'resolve_not_paid';
+
 /**
  * Takes a payment back that is not signed yet.
  * @throws ServiceError `payment_not_cancellable` where signing has won, or it is over
  */
 export async function cancelPayment(engine: Engine, payment: Payment, decision: Decision): Promise<Payment> {
   if (payment.status === 'cancelled') return payment;
-  if (payment.status !== 'accepted' && payment.status !== 'awaiting_approval') throw notCancellable(payment);
+  if (!takes(payment.status, 'cancel')) throw refusal('cancel', payment);
   const after = await close(engine, payment, 'cancelled', decision);
-  if (after.status !== 'cancelled') throw notCancellable(after);
+  if (after.status !== 'cancelled') throw refusal('cancel', after);
   return after;
 }
 
@@ -38,10 +42,10 @@ export async function approvePayment(engine: Engine, payment: Payment, by: strin
     throw new ServiceError('approval_by_maker', 'Another caller has to approve it than the one who made it.');
   }
   if (payment.approvedBy === by) return { payment, waitsFor: null };
-  if (payment.status !== 'awaiting_approval') throw notAwaiting(payment);
+  if (!takes(payment.status, 'approve')) throw refusal('approve', payment);
   const { ledger, rules } = engine;
   const nowMs = await ledger.serverTimeMs();
-  if (nowMs >= payment.payByMs) throw notAwaiting(payment);
+  if (nowMs >= payment.payByMs) throw refusal('approve', payment);
   const approved = await ledger.approve(guardOf(payment), by, nowMs + rules.payByMs, {
     entry: { atMs: nowMs, event: 'approved', detail: `by ${by}` },
     settleAtMs: nowMs + rules.leaseMs,
@@ -50,7 +54,7 @@ export async function approvePayment(engine: Engine, payment: Payment, by: strin
   const after = await reread(engine, payment);
   if (!approved) {
     if (after.approvedBy === by) return { payment: after, waitsFor: null };
-    throw notAwaiting(after);
+    throw refusal('approve', after);
   }
   return advancePayment(engine, after);
 }
@@ -58,9 +62,9 @@ export async function approvePayment(engine: Engine, payment: Payment, by: strin
 /** @throws ServiceError `payment_not_awaiting_approval` */
 export async function rejectPayment(engine: Engine, payment: Payment, decision: Decision): Promise<Payment> {
   if (payment.status === 'rejected') return payment;
-  if (payment.status !== 'awaiting_approval') throw notAwaiting(payment);
+  if (!takes(payment.status, 'reject')) throw refusal('reject', payment);
   const after = await close(engine, payment, 'rejected', decision);
-  if (after.status !== 'rejected') throw notAwaiting(after);
+  if (after.status !== 'rejected') throw refusal('reject', after);
   return after;
 }
 
@@ -75,11 +79,12 @@ export async function resolvePayment(
   outcome: 'paid' | 'not_paid',
   decision: Decision,
 ): Promise<Payment> {
-  const status = outcome === 'paid' ? 'confirmed' : 'failed';
-  if (payment.status !== 'needs_review') {
+  const ruling = outcome === 'paid' ? 'resolve_paid' : 'resolve_not_paid';
+  const status = PAYMENT_LIFE[ruling].to;
+  if (!takes(payment.status, ruling)) {
     const isDone = payment.status === status && payment.history.some(({ event }) => event === 'resolved');
     if (isDone) return payment;
-    throw new ServiceError('payment_not_in_review', `The payment is ${payment.status}.`);
+    throw refusal(ruling, payment);
   }
   if (payment.reservationId === null) {
     throw new ServiceError('too_busy', 'Its amount is being counted; ask again.', { retryAfterSeconds: 2 });
@@ -93,9 +98,7 @@ export async function resolvePayment(
     });
   }
   const after = await close(engine, payment, status, decision, 'resolved');
-  if (after.status !== status) {
-    throw new ServiceError('payment_not_in_review', `The payment is ${after.status}.`);
-  }
+  if (after.status !== status) throw refusal(ruling, after);
   return after;
 }
 
@@ -125,15 +128,9 @@ async function reread({ ledger }: Engine, payment: Payment): Promise<Payment> {
   return seen;
 }
 
-function notCancellable({ status }: Payment): ServiceError {
-  const why = isLive(status) ? 'is signed and may be paid at any moment' : `is ${describe(status)}`;
-  return new ServiceError('payment_not_cancellable', `The payment ${why}.`);
-}
-
-function notAwaiting({ status }: Payment): ServiceError {
-  return new ServiceError('payment_not_awaiting_approval', `The payment is ${describe(status)}.`);
-}
-
-function describe(status: PaymentStatus): string {
-  return status.replaceAll('_', ' ');
+/** What a payment answers whose state does not take the decision. */
+function refusal(decision: Ruling, { status }: Payment): ServiceError {
+  const isSigned = decision === 'cancel' && isLive(status);
+  const why = isSigned ? 'is signed and may be paid at any moment' : `is ${status.replaceAll('_', ' ')}`;
+  return new ServiceError(PAYMENT_LIFE[decision].refusal, `The payment ${why}.`);
 }

@@ -8,61 +8,14 @@ import { type Closing, type Reservation, TRANSITIONS_MAX } from '../../shared/do
 import { openCircuit } from '../../shared/domain/circuit.ts';
 import { closeBooks } from '../../shared/domain/closings.ts';
 import { LIMIT_WINDOWS } from '../../shared/domain/limits.ts';
-import type { Attempt, Payment } from '../../shared/domain/payment.ts';
-import type { Ledger, PaymentChange, PaymentGuard, ReservationRoom } from '../../shared/ports/ledger.ts';
+import type { Ledger, ReservationRoom } from '../../shared/ports/ledger.ts';
 import { useDatabase } from '../support/database.ts';
 import { memoryLedger } from '../support/memory-ledger.ts';
 import { freePort } from '../support/ports.ts';
+import { attempt, change, guardOf, payment } from '../support/stored-payment.ts';
 import { RECIPIENT, START_MS } from '../support/test-engine.ts';
 
 const database = useDatabase();
-
-const payment = (over: Partial<Payment> = {}): Payment => ({
-  id: `pay_${randomUUID()}`,
-  caller: 'gateway',
-  idempotencyKey: randomUUID(),
-  batchId: null,
-  fingerprint: 'f'.repeat(64),
-  asset: 'USDT',
-  amountMicro: 2n ** 62n,
-  recipient: RECIPIENT,
-  reference: null,
-  status: 'accepted',
-  generation: 0,
-  attemptNumber: 1,
-  reservationId: null,
-  closeId: null,
-  notedIds: [],
-  feeReservedMicro: 0n,
-  approvedBy: null,
-  attempts: [],
-  history: [{ atMs: START_MS, event: 'accepted', detail: 'asked by gateway' }],
-  createdAtMs: START_MS,
-  payByMs: START_MS + 3_600_000,
-  endedAtMs: null,
-  reason: null,
-  settleAtMs: START_MS,
-  leaseOwner: null,
-  lastBroadcastAtMs: null,
-  ...over,
-});
-
-const attempt = (over: Partial<Attempt> = {}): Attempt => ({
-  number: 1,
-  txId: randomUUID().replaceAll('-', '').repeat(2),
-  sealed: Buffer.from('sealed bytes'),
-  referenceBlockNumber: 7,
-  referenceBlockId: '7'.repeat(64),
-  expirationMs: START_MS + 60_000,
-  feeLimitMicro: 10_000_000n,
-  signedAtMs: START_MS,
-  outcome: 'live',
-  answers: [],
-  blockNumber: null,
-  blockTimeMs: null,
-  feeMicro: null,
-  ...over,
-});
 
 const reservation = (paymentId: string, over: Partial<Reservation> = {}): Reservation => ({
   id: randomUUID(),
@@ -94,18 +47,6 @@ const sent = (atMs: number, isOut: boolean) => ({
   atMs,
   isOut,
   answers: [{ atMs, node: 'node', code: 'SUCCESS' }],
-});
-
-const guardOf = ({ id, generation, attemptNumber }: Payment): PaymentGuard => ({
-  paymentId: id,
-  generation,
-  attemptNumber,
-});
-
-const change = (over: Partial<PaymentChange> = {}): PaymentChange => ({
-  entry: { atMs: START_MS + 1, event: 'changed', detail: 'by a test' },
-  settleAtMs: START_MS + 1_000,
-  ...over,
 });
 
 // The memory ledger stands in for the real one in thousands of lives, so it must keep the very same promises.

@@ -1,6 +1,13 @@
 import { type Closing, NEW_BREAKER, type Reservation, TRANSITIONS_MAX } from '../../domain/breaker.ts';
 import { ASSETS } from '../../domain/money.ts';
-import { ANSWERS_MAX, HISTORY_MAX, type Payment } from '../../domain/payment.ts';
+import {
+  ANSWERS_MAX,
+  closingKind,
+  HISTORY_MAX,
+  type Payment,
+  type PaymentStatus,
+} from '../../domain/payment.ts';
+import { mayEnd, PAYMENT_LIFE, type PaymentEvent, takes } from '../../domain/payment-life.ts';
 import type {
   BatchGuard,
   Claim,
@@ -238,7 +245,7 @@ export function documentLedger(store: DocumentStore): Ledger {
     },
 
     noteReservation(guard, { reservationId, feeReservedMicro }, change) {
-      const condition = { status: { $in: ['accepted', 'needs_review'] }, reservationId: null };
+      const condition = { ...takesEvent('reserve'), reservationId: null };
       return changePayment(guard, condition, change, {
         $set: { reservationId, feeReservedMicro, isHeld: true },
         $push: { notedIds: newest([reservationId], NOTED_IDS_MAX) },
@@ -247,7 +254,7 @@ export function documentLedger(store: DocumentStore): Ledger {
 
     async storeSigned(guard, attempt, note, change) {
       const condition: DocumentFilter = {
-        status: 'accepted',
+        ...takesEvent('sign'),
         // A settler may have noted this very reservation meanwhile.
         reservationId: note === null ? { $ne: null } : { $in: [null, note.reservationId] },
       };
@@ -257,7 +264,7 @@ export function documentLedger(store: DocumentStore): Ledger {
         withChange(
           {
             $set: {
-              status: 'signed',
+              status: PAYMENT_LIFE.sign.to,
               lastBroadcastAtMs: null,
               ...(note === null ? {} : { ...note, isHeld: true }),
             },
@@ -277,10 +284,13 @@ export function documentLedger(store: DocumentStore): Ledger {
     recordBroadcast(guard, { atMs, isOut, answers }, change) {
       return changePayment(
         guard,
-        { status: { $in: ['signed', 'broadcast'] }, 'attempts.number': guard.attemptNumber },
+        {
+          ...takesEvent(isOut ? 'broadcast' : 'broadcast_refused'),
+          'attempts.number': guard.attemptNumber,
+        },
         change,
         {
-          $set: { lastBroadcastAtMs: atMs, ...(isOut ? { status: 'broadcast' } : {}) },
+          $set: { lastBroadcastAtMs: atMs, ...(isOut ? { status: PAYMENT_LIFE.broadcast.to } : {}) },
           $push: { 'attempts.$.answers': newest(answers, ANSWERS_MAX) },
         },
       );
@@ -289,11 +299,11 @@ export function documentLedger(store: DocumentStore): Ledger {
     reaccept(guard, change) {
       return changePayment(
         guard,
-        { status: { $in: ['signed', 'broadcast'] }, 'attempts.number': guard.attemptNumber },
+        { ...takesEvent('reaccept'), 'attempts.number': guard.attemptNumber },
         change,
         {
           $set: {
-            status: 'accepted',
+            status: PAYMENT_LIFE.reaccept.to,
             attemptNumber: guard.attemptNumber + 1,
             'attempts.$.outcome': 'expired',
           },
@@ -308,7 +318,10 @@ export function documentLedger(store: DocumentStore): Ledger {
       const concernsAttempt = (from === 'signed' || from === 'broadcast') && outcome !== undefined;
       return changePayment(
         guard,
-        { status: from, ...(concernsAttempt ? { 'attempts.number': guard.attemptNumber } : {}) },
+        {
+          ...stillIn(from, mayEnd(from, status)),
+          ...(concernsAttempt ? { 'attempts.number': guard.attemptNumber } : {}),
+        },
         change,
         {
           $set: {
@@ -323,7 +336,9 @@ export function documentLedger(store: DocumentStore): Ledger {
     },
 
     noteClose(guard, status, closeId, change) {
-      return changePayment(guard, { status, reservationId: { $ne: null }, closeId: null }, change, {
+      const owesClosing = stillIn(status, closingKind(status) !== 'none');
+      const condition = { ...owesClosing, reservationId: { $ne: null }, closeId: null };
+      return changePayment(guard, condition, change, {
         $set: { closeId },
         $unset: { isHeld: '' },
         $push: { notedIds: newest([closeId], NOTED_IDS_MAX) },
@@ -331,7 +346,7 @@ export function documentLedger(store: DocumentStore): Ledger {
     },
 
     retryRefused(guard, status, payByMs, change) {
-      return changePayment(guard, { status: 'refused', ...NOT_HELD }, change, {
+      return changePayment(guard, { ...takesEvent('retry'), ...NOT_HELD }, change, {
         $set: {
           status,
           generation: guard.generation + 1,
@@ -345,16 +360,21 @@ export function documentLedger(store: DocumentStore): Ledger {
     },
 
     approve(guard, approvedBy, payByMs, change) {
-      return changePayment(guard, { status: 'awaiting_approval' }, change, {
-        $set: { status: 'accepted', approvedBy, payByMs },
+      return changePayment(guard, takesEvent('approve'), change, {
+        $set: { status: PAYMENT_LIFE.approve.to, approvedBy, payByMs },
       });
     },
 
     reopenForReview(guard, from, holds, { attemptNumber, included }, change) {
       const counted = holds ? { reservationId: { $ne: null }, closeId: null } : NOT_HELD;
-      return changePayment(guard, { status: from, ...counted, 'attempts.number': attemptNumber }, change, {
+      const condition = {
+        ...stillIn(from, takes(from, 'reopen')),
+        ...counted,
+        'attempts.number': attemptNumber,
+      };
+      return changePayment(guard, condition, change, {
         $set: {
-          status: 'needs_review',
+          status: PAYMENT_LIFE.reopen.to,
           'attempts.$.outcome': 'paid',
           ...attemptFields(included),
           ...(holds
@@ -428,6 +448,16 @@ export function documentLedger(store: DocumentStore): Ledger {
 
 function idOf({ paymentId, generation, attemptNumber }: PaymentGuard): DocumentFilter {
   return { _id: paymentId, generation, attemptNumber };
+}
+
+/** In a state that takes the event. */
+function takesEvent(event: PaymentEvent) {
+  return { status: { $in: PAYMENT_LIFE[event].from } };
+}
+
+/** Still in the state that was read; and where that state takes no such change, a condition that nothing meets. */
+function stillIn(status: PaymentStatus, isTaken: boolean) {
+  return { status: { $in: isTaken ? [status] : [] } };
 }
 
 /** Only a signed attempt can break a unique index; elsewhere nothing unique is changed. */
