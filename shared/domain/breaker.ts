@@ -19,6 +19,8 @@ export interface Breaker {
   readonly transitions: readonly Transition[];
   /** The newest solid block that any instance has seen. */
   readonly solidHead: SolidHead | null;
+  /** The newest block of all that was counted as spent: a node that is not there yet shows a balance from before it. */
+  readonly spentBlockNumber: number;
 }
 
 /** An operator's order to reserve and sign nothing; what is out is followed and sent again as ever. */
@@ -60,6 +62,8 @@ export interface Closing extends TransitionBase {
   readonly feeBurnedMicro: bigint;
   /** When the payment ended: the later of the server's time and the block's. */
   readonly endedAtMs: number;
+  /** The newest block that holds a transaction of it; absent where none is known to. */
+  readonly blockNumber?: number;
 }
 
 export type Amounts = Readonly<Record<Asset, bigint>>;
@@ -88,6 +92,7 @@ export const NEW_BREAKER: Breaker = {
   fees: EMPTY_FEE_BOOK,
   transitions: [],
   solidHead: null,
+  spentBlockNumber: 0,
 };
 
 /** The transitions under way for a payment: usually none or one; more where rivals pushed at the same time. */

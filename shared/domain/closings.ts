@@ -6,6 +6,7 @@ import { ASSETS, type Asset } from './money.ts';
 export interface ClosedBooks {
   readonly books: Readonly<Record<Asset, AssetBook>>;
   readonly fees: FeeBook;
+  readonly spentBlockNumber: number;
   /** Whether any slot was charged: only then must no other change of slots come between. */
   readonly chargesSlots: boolean;
 }
@@ -15,13 +16,14 @@ export interface ClosedBooks {
  * any case, is charged to slots by its end time.
  */
 export function closeBooks(
-  { books, fees }: Pick<Breaker, 'books' | 'fees'>,
+  { books, fees, spentBlockNumber }: Pick<Breaker, 'books' | 'fees' | 'spentBlockNumber'>,
   closings: readonly Closing[],
   windows: LimitWindows,
   freeMs: number,
 ): ClosedBooks {
-  const after = { books: { ...books }, fees, chargesSlots: false };
-  for (const { kind, amounts, feeMicro, feeBurnedMicro, endedAtMs } of closings) {
+  const after = { books: { ...books }, fees, spentBlockNumber, chargesSlots: false };
+  for (const { kind, amounts, feeMicro, feeBurnedMicro, endedAtMs, blockNumber = 0 } of closings) {
+    after.spentBlockNumber = Math.max(after.spentBlockNumber, blockNumber);
     for (const asset of ASSETS) {
       const amountMicro = amounts[asset];
       if (amountMicro === 0n) continue;

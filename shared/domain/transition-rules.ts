@@ -50,6 +50,7 @@ export function judgeBatchTransition(
 export function closingOf(payment: Payment, id: string, feeBurnedMicro: bigint): Closing | null {
   const kind = closingKind(payment.status);
   if (kind === 'none' || !holdsReservation(payment) || payment.endedAtMs === null) return null;
+  const blockNumbers = payment.attempts.flatMap(({ blockNumber }) => blockNumber ?? []);
   return {
     id,
     paymentId: payment.id,
@@ -59,6 +60,7 @@ export function closingOf(payment: Payment, id: string, feeBurnedMicro: bigint):
     feeMicro: payment.feeReservedMicro,
     feeBurnedMicro,
     endedAtMs: payment.endedAtMs,
+    ...(blockNumbers.length === 0 ? {} : { blockNumber: Math.max(...blockNumbers) }),
   };
 }
 

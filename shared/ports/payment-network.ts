@@ -1,5 +1,6 @@
-import type { SolidHead } from '../domain/breaker.ts';
+import type { Amounts, SolidHead } from '../domain/breaker.ts';
 import type { NodeTestimony, Transfer, WalkedBlock } from '../domain/transfer-evidence.ts';
+import type { TronAddress } from '../domain/tron-address.ts';
 
 /**
  * The TRON network, as payments need it. Nothing here decides: answers are brought back for the domain to judge.
@@ -38,6 +39,26 @@ export interface PaymentNetwork {
    * where no node's solid chain is that long yet, or out of time.
    */
   walkSolidBlocks(fromNumber: number, untilMs: number, knownHead: SolidHead | null): Promise<WalkedBlock[]>;
+
+  /**
+   * Asks every node what an account holds in solid blocks, each after reading that node's solid head: what it
+   * answers is at least as new as that. Nodes are left out as `takeTestimony` leaves them out.
+   */
+  readHoldings(account: Account, knownHead: SolidHead | null): Promise<Holdings[]>;
+}
+
+export interface Account {
+  readonly address: TronAddress;
+  /** The USDT contract. */
+  readonly contract: TronAddress;
+}
+
+/** What one node says that an account holds. */
+export interface Holdings {
+  readonly node: string;
+  readonly solidHead: SolidHead;
+  /** TRX is what is free to be sent: nothing staked. */
+  readonly amounts: Amounts;
 }
 
 /** What `Signer.sign` builds the transaction from. */

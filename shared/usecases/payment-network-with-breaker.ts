@@ -54,6 +54,7 @@ export function withBreaker(
     takeTestimony: (txId, knownHead) => guarded(() => network.takeTestimony(txId, knownHead)),
     walkSolidBlocks: (fromNumber, untilMs, knownHead) =>
       guarded(() => network.walkSolidBlocks(fromNumber, untilMs, knownHead)),
+    readHoldings: (account, knownHead) => guarded(() => network.readHoldings(account, knownHead)),
   };
 
   async function guarded<T>(

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { SolidHead } from '../../shared/domain/breaker.ts';
+import type { Amounts, SolidHead } from '../../shared/domain/breaker.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
+import type { Asset } from '../../shared/domain/money.ts';
 import type { NodeTestimony, Transfer, WalkedBlock } from '../../shared/domain/transfer-evidence.ts';
 import { addressToHex, addressToWord, type TronAddress } from '../../shared/domain/tron-address.ts';
 import type {
@@ -23,6 +24,11 @@ interface Pending {
   readonly txId: string;
 }
 
+/** What the wallet holds of each asset before anything happens. */
+const WALLET_MICRO = 1_000_000_000_000n;
+/** What every transfer burns, landed or reverted. */
+const FEE_MICRO = 345_000n;
+
 /** Ends the world for whoever was calling: the process is gone, what it had done stays. */
 export class Crash extends Error {}
 
@@ -44,6 +50,7 @@ export class SimulatedChain {
   /** While true, included transfers revert. */
   reverts = false;
   readonly solidLag = 2;
+  readonly #moved: { asset: Asset; amountMicro: bigint; blockNumber: number }[] = [];
   readonly #wallet: TronAddress;
   readonly #contract: TronAddress;
 
@@ -123,7 +130,29 @@ export class SimulatedChain {
           : Promise.resolve([this.#receive(bytes)]),
       takeTestimony: (txId) => answering(() => [this.#testify(txId)]),
       walkSolidBlocks: (fromNumber, untilMs) => answering(() => this.#walk(fromNumber, untilMs)),
+      readHoldings: () =>
+        answering(() => [{ node: 'simulated', solidHead: this.solidHead, amounts: this.holdings }]),
     };
+  }
+
+  /** What the wallet holds in solid blocks. */
+  get holdings(): Amounts {
+    const held = { USDT: WALLET_MICRO, TRX: WALLET_MICRO };
+    const isSolid = (blockNumber: number) => blockNumber <= this.solidHead.number;
+    for (const { pending, block: holder, reverted } of this.included.values()) {
+      if (!isSolid(holder.number)) continue;
+      held.TRX -= FEE_MICRO;
+      if (!reverted) held[pending.transfer.asset] -= pending.transfer.amountMicro;
+    }
+    for (const { asset, amountMicro, blockNumber } of this.#moved) {
+      if (isSolid(blockNumber)) held[asset] += amountMicro;
+    }
+    return held;
+  }
+
+  /** Money that comes to the wallet, or leaves it (a negative amount), in the newest block and by nobody's payment. */
+  move(asset: Asset, amountMicro: bigint): void {
+    this.#moved.push({ asset, amountMicro, blockNumber: this.head.number });
   }
 
   #receive(bytes: Uint8Array): BroadcastAnswer {
@@ -181,7 +210,7 @@ export class SimulatedChain {
         txId,
         blockNumber: holder.number,
         blockTimeMs: holder.timestampMs,
-        feeMicro: 345_000n,
+        feeMicro: FEE_MICRO,
         receiptResult: isToken ? (reverted ? 'REVERT' : 'SUCCESS') : null,
         result: reverted ? 'FAILED' : null,
         logs: isToken && !reverted ? [log] : [],

@@ -46,6 +46,7 @@ export interface BreakerDocument {
   readonly fees: FeeBookDocument;
   readonly transitions: readonly Transition[];
   readonly solidHead: SolidHead | null;
+  readonly spentBlockNumber: number;
 }
 
 interface BookDocument {
@@ -109,6 +110,7 @@ export function breakerFrom(document: BreakerDocument): Breaker {
   const { _id, circuit, books, fees, ...rest } = document;
   return {
     ...rest,
+    spentBlockNumber: rest.spentBlockNumber ?? 0,
     circuit: JSON.parse(circuit) as Circuit,
     books: { USDT: bookFrom(books.USDT), TRX: bookFrom(books.TRX) },
     fees: feesFrom(fees),

@@ -168,6 +168,7 @@ export function documentLedger(store: DocumentStore): Ledger {
       const slots = after.chargesSlots
         ? {
             'fees.day': packSlots(after.fees.day),
+            spentBlockNumber: after.spentBlockNumber,
             ...Object.fromEntries(
               ASSETS.flatMap((asset) => [
                 [`books.${asset}.hour`, packSlots(after.books[asset].hour)],

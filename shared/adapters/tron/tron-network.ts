@@ -4,7 +4,14 @@ import { formatAmount } from '../../domain/money.ts';
 import type { NodeTestimony, Transfer, WalkedBlock } from '../../domain/transfer-evidence.ts';
 import { addressToWord, type TronAddress } from '../../domain/tron-address.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { BroadcastAnswer, InFlight, PaymentNetwork, TransferPlan } from '../../ports/payment-network.ts';
+import type {
+  Account,
+  BroadcastAnswer,
+  Holdings,
+  InFlight,
+  PaymentNetwork,
+  TransferPlan,
+} from '../../ports/payment-network.ts';
 import { chainAway, compareSolidHead, GenuineNodes } from './genuine-nodes.ts';
 import {
   array,
@@ -141,13 +148,9 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
       return Promise.all(nodes.map((node) => broadcastTo(node, transaction, txId)));
     },
 
-    async takeTestimony(txId, knownHead) {
-      const asked = await Promise.allSettled(nodes.map((node) => testify(node, txId, knownHead)));
-      const answered = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
-      if (answered.length > 0) return answered.filter((testimony) => testimony !== null);
-      const failure = asked.find((answer) => answer.status === 'rejected');
-      throw failure?.reason ?? chainAway('no node is configured');
-    },
+    takeTestimony: (txId, knownHead) => fromEach((node) => testify(node, txId, knownHead)),
+
+    readHoldings: (account, knownHead) => fromEach((node) => readHoldingsOn(node, account, knownHead)),
 
     async walkSolidBlocks(fromNumber, untilMs, knownHead) {
       let longest: WalkedBlock[] | undefined;
@@ -167,6 +170,32 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
       return longest;
     },
   };
+
+  /** Asks every node at once; those that answer null have nothing to say, and those that fail are passed over. */
+  async function fromEach<T>(ask: (node: NodeClient) => Promise<T | null>): Promise<T[]> {
+    const asked = await Promise.allSettled(nodes.map(ask));
+    const answered = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+    if (answered.length > 0) return answered.filter((answer) => answer !== null);
+    const failure = asked.find((answer) => answer.status === 'rejected');
+    throw failure?.reason ?? chainAway('no node is configured');
+  }
+
+  /** @returns null where the node lags behind the last solid block that was seen */
+  async function readHoldingsOn(
+    node: NodeClient,
+    { address, contract }: Account,
+    knownHead: SolidHead | null,
+  ): Promise<Holdings | null> {
+    await genuine.assertGenesis(node);
+    const solidHead = readHead(await node.post('/walletsolidity/getnowblock', {}));
+    const [known, trxMicro, usdtMicro] = await Promise.all([
+      compareSolidHead(node, solidHead, knownHead),
+      readTrxBalance(node, address),
+      readTokenBalance(node, contract, address),
+    ]);
+    if (known === 'behind') return null;
+    return { node: node.host, solidHead, amounts: { USDT: usdtMicro, TRX: trxMicro } };
+  }
 
   /** @returns null where the node lags behind the last solid block that was seen: it can tell nothing newer */
   async function testify(

@@ -31,6 +31,9 @@ const transfer: Transfer = {
   recipient: address('411c115bd3f3383083ff6db6ff51157590e254c2f0'),
   contract: address('41a2620d757b1e17514dc5a0cdb7af67a4e1e34433'),
 };
+/** The account that the node in good health has, and what it holds. */
+const holder = { address: transfer.sender, contract: transfer.contract };
+const HOLDINGS = { USDT: 1_000_000n, TRX: 50_000_000n };
 const trxTransfer: Transfer = { ...transfer, asset: 'TRX', amountMicro: 1_000_000n };
 
 const TX = recordedAnswer('fn-gettransactionbyid-trx');
@@ -104,6 +107,7 @@ function goodNode(): Record<string, Answer> {
     '/wallet/getaccount': account(1),
     '/walletsolidity/getaccount': account(50_000_000),
     '/wallet/triggerconstantcontract': contract(calls),
+    '/walletsolidity/triggerconstantcontract': contract(calls),
     '/walletsolidity/gettransactionbyid': {},
     '/walletsolidity/gettransactioninfobyid': {},
   };
@@ -189,6 +193,7 @@ describe('reading from the first node that answers', () => {
     await expect(away.prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT)).rejects.toEqual(unavailable);
     await expect(away.takeTestimony(TX_ID, null)).rejects.toEqual(unavailable);
     await expect(away.walkSolidBlocks(1, START_MS, null)).rejects.toEqual(unavailable);
+    await expect(away.readHoldings(holder, null)).rejects.toEqual(unavailable);
   });
 
   it('checks a node’s network once', async () => {
@@ -196,6 +201,36 @@ describe('reading from the first node that answers', () => {
     await settled.readSolidHead();
     await settled.readSolidHead();
     expect(paths(nodes[0]).filter((path) => path === '/wallet/getblockbynum')).toHaveLength(1);
+  });
+});
+
+describe('holdings', () => {
+  it('are asked of every node, each after its solid head', async () => {
+    const all = await network().readHoldings(holder, solidHead);
+    expect(all.map(({ node }) => node)).toEqual(nodes.map(({ port }) => `127.0.0.1:${port}`));
+    for (const holdings of all) expect(holdings).toMatchObject({ solidHead, amounts: HOLDINGS });
+    for (const node of nodes) {
+      const [genesis, head, ...rest] = paths(node);
+      expect([genesis, head]).toEqual(['/wallet/getblockbynum', '/walletsolidity/getnowblock']);
+      expect(rest.sort()).toEqual([
+        '/walletsolidity/getaccount',
+        '/walletsolidity/getblockbynum',
+        '/walletsolidity/triggerconstantcontract',
+      ]);
+    }
+  });
+
+  it('are not told by a node that lags behind the known solid block, and not missed of one that fails', async () => {
+    const ahead = { ...solidHead, number: SOLID_HEIGHT + 1, blockId: blockIdOf(SOLID_HEIGHT + 1) };
+    expect(await network(1).readHoldings(holder, ahead)).toEqual([]);
+    breakNode(nodes[0]);
+    expect(await network().readHoldings(holder, solidHead)).toHaveLength(1);
+  });
+
+  it('are none of TRX where the account does not exist', async () => {
+    nodes[0].table['/walletsolidity/getaccount'] = {};
+    const [holdings] = await network(1).readHoldings(holder, null);
+    expect(holdings?.amounts).toEqual({ ...HOLDINGS, TRX: 0n });
   });
 });
 
