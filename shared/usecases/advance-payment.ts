@@ -339,9 +339,20 @@ async function rebroadcast(
     bytes = engine.vault.open(attempt.sealed, payment.id, attempt.number);
   } catch (error) {
     if (!(error instanceof UnreadableBytes)) throw error;
-    // They may have left before, and nobody can send them again: a person must look.
-    const reason = `the stored transaction of attempt ${attempt.number} cannot be read (${error.message})`;
-    return end(engine, payment, options, 'needs_review', reason, nowMs);
+    const problem = `the stored transaction of attempt ${attempt.number} cannot be read (${error.message})`;
+    // Not known to have left, and nobody can send it: a person must look.
+    if (payment.status === 'signed') return end(engine, payment, options, 'needs_review', problem, nowMs);
+    // A node has it, so the chain decides: it is included, or proven expired, and then another attempt follows.
+    await engine.ledger.recordBroadcast(
+      guardOf(payment),
+      { atMs: nowMs, isOut: false, answers: [] },
+      {
+        entry: { atMs: nowMs, event: 'unreadable', detail: problem },
+        settleAtMs: nowMs + engine.rules.revisitMs,
+        reason: `${problem}, so it is not sent again; the chain decides`,
+      },
+    );
+    return progress(await reread(engine, payment));
   }
   return recordAnswers(engine, payment, await send(engine, bytes, attempt));
 }

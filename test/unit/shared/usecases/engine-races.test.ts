@@ -839,31 +839,87 @@ describe('a settler', () => {
     expect(world.ledger.payments.get(healthy.payment.id)?.status).toBe('confirmed');
   });
 
-  it('leaves a payment whose bytes no key opens to a person, and counts its amount until then', async () => {
-    const race = new Race();
-    const { world } = race;
-    world.chain.dropsBroadcasts = true;
-    await payOut(race.engine(null), requestOf(1));
-    world.chain.dropsBroadcasts = false;
-    world.pass(20);
-    const engine = race.engine(null);
-    const errors: unknown[] = [];
-    const vault = {
-      ...engine.vault,
-      open: () => {
-        throw new UnreadableBytes('another key');
-      },
-    };
+  describe('whose bytes no key opens', () => {
+    async function withUnreadable(broadcast: 'dropped' | 'away') {
+      const race = new Race();
+      const { world } = race;
+      world.chain.dropsBroadcasts = broadcast === 'dropped';
+      const engine = race.engine(null);
+      const away = () => Promise.reject(new ServiceError('circuit_open', 'the breaker lets nothing out'));
+      await payOut(
+        broadcast === 'away' ? { ...engine, network: { ...engine.network, broadcast: away } } : engine,
+        requestOf(1),
+      );
+      world.chain.dropsBroadcasts = false;
+      let opened = 0;
+      const vault = {
+        seal: engine.vault.seal,
+        open: () => {
+          opened += 1;
+          throw new UnreadableBytes('another key');
+        },
+      };
+      const visit = async () => {
+        const errors: unknown[] = [];
+        const limits = { deadlineMs: Number.POSITIVE_INFINITY, paymentsMax: 10 };
+        await settle({ ...race.engine(null), vault }, limits, (_, error) => errors.push(error));
+        expect(errors).toEqual([]);
+      };
+      return { race, world, visit, opened: () => opened };
+    }
 
-    await settle(
-      { ...engine, vault },
-      { deadlineMs: Number.POSITIVE_INFINITY, paymentsMax: 10 },
-      (_, error) => errors.push(error),
-    );
+    it('goes to a person where it is not known to have left, is counted until then, and visited no more', async () => {
+      const { race, world, visit, opened } = await withUnreadable('away');
+      expect(race.payments()).toMatchObject([{ status: 'signed' }]);
+      world.pass(20);
+      await visit();
+      const [payment] = race.payments();
+      expect(payment).toMatchObject({ status: 'needs_review', settleAtMs: null });
+      expect(payment?.reason).toBe('the stored transaction of attempt 1 cannot be read (another key)');
+      expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(amountOf(1));
 
-    expect(errors).toEqual([]);
-    expect(race.payments()).toMatchObject([{ status: 'needs_review', settleAtMs: null }]);
-    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(amountOf(1));
+      const writes = world.ledger.writes.length;
+      for (let round = 0; round < 20; round += 1) {
+        world.pass(20);
+        await visit();
+      }
+      expect(opened()).toBe(1);
+      expect(world.ledger.writes.length).toBe(writes);
+    });
+
+    it('is confirmed all the same where the chain holds it', async () => {
+      const { race, world, visit, opened } = await withUnreadable('away');
+      const [payment] = race.payments();
+      const engine = race.engine(null);
+      // A process sent it, and died before it could say so.
+      await engine.network.broadcast(payment?.attempts[0]?.sealed ?? Buffer.alloc(0), '');
+      world.pass(20);
+      await visit();
+      expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
+      expect(opened()).toBe(0);
+    });
+
+    it('waits for the chain where it has left, and is signed anew once it is proven expired', async () => {
+      const { race, world, visit, opened } = await withUnreadable('dropped');
+      expect(race.payments()).toMatchObject([{ status: 'broadcast' }]);
+      for (let second = 0; second < 35; second += 5) {
+        world.pass(5);
+        await visit();
+        expect(race.payments()).toMatchObject([{ status: 'broadcast', attemptNumber: 1 }]);
+      }
+      // Looked at as often as it would have been sent, not at each visit.
+      expect(opened()).toBe(2);
+      expect(race.payments()[0]?.reason).toMatch(/cannot be read \(another key\).*the chain decides/);
+
+      for (let round = 0; round < 10; round += 1) {
+        world.pass(10);
+        await visit();
+      }
+      expect(race.payments()).toMatchObject([
+        { status: 'confirmed', attempts: [{ outcome: 'expired' }, { outcome: 'paid' }] },
+      ]);
+      expect(world.chain.paid).toHaveLength(1);
+    });
   });
 });
 
