@@ -39,6 +39,8 @@ export type EnvironmentInput = NetworkFacts & {
   /** Folder with the four YAML files; an absent file sets nothing. */
   readonly configDir: string;
   readonly secrets: SecretFiles;
+  /** As the operator's `ENCRYPTION_KEY_OTHER_FILES` says it, while the key of the database is being replaced. */
+  readonly otherEncryptionKeyFiles?: string | undefined;
   readonly mongoUrl: string;
   /** Settings that nothing here decides, such as a limit. */
   readonly settings: Readonly<Record<string, string>>;
@@ -82,6 +84,7 @@ export function composeEnvironment(name: FunctionName, input: EnvironmentInput):
   const wallet = {
     TRON_PRIVATE_KEY_FILE: input.walletKeyFile,
     ENCRYPTION_KEY_FILE: input.secrets.encryptionKey,
+    ...(input.otherEncryptionKeyFiles ? { ENCRYPTION_KEY_OTHER_FILES: input.otherEncryptionKeyFiles } : {}),
   };
   return {
     ...LOCAL_SETTINGS,
@@ -111,6 +114,7 @@ export function settingsOf(env: Readonly<Record<string, string | undefined>>): R
 const FUNCTION_SECRETS: readonly string[] = [
   'TRON_PRIVATE_KEY_FILE',
   'ENCRYPTION_KEY_FILE',
+  'ENCRYPTION_KEY_OTHER_FILES',
   'INTERNAL_AUTH_SECRET_FILE',
   'AUTH_POLICY_FILE',
   'MONITORING_API_KEY_FILE',

@@ -10,8 +10,10 @@ import { composeNodes } from '../adapters/tron/compose-nodes.ts';
 import { tronNetwork } from '../adapters/tron/tron-network.ts';
 import { addressOfKey, tronSigner } from '../adapters/tron/tron-signer.ts';
 import type { PaymentSearch } from '../ports/payment-search.ts';
+import type { RotatingVault } from '../ports/vault.ts';
 import type { Config, ConfigWith } from '../runtime/config.ts';
 import { ConfigError } from '../runtime/config-error.ts';
+import type { EncryptionKeys } from '../runtime/config-secrets.ts';
 import type { Engine } from '../usecases/engine.ts';
 import { withBreaker } from '../usecases/payment-network-with-breaker.ts';
 import type { PaymentRules } from '../usecases/payment-rules.ts';
@@ -65,7 +67,7 @@ export function composePayments(
     ledger,
     network: withBreaker(network, ledger, uniqueIds, rules),
     signer: tronSigner(tron.walletAddress, () => secrets.walletKey.reveal()),
-    vault: aesVault(() => secrets.encryptionKey.reveal()),
+    vault: composeVault(secrets.encryptionKey),
     stopSwitch: stopFile(config.payments.stopFile),
     recipients: recipientFiles(config.payments.recipients),
     clock: systemClock,
@@ -73,6 +75,14 @@ export function composePayments(
     rules,
   };
   return { engine, search: mongoPaymentSearch(db) };
+}
+
+/** What seals and opens signed transactions. */
+export function composeVault({ current, others }: EncryptionKeys): RotatingVault {
+  return aesVault(
+    () => current.reveal(),
+    others.map((other) => () => other.reveal()),
+  );
 }
 
 function paymentRules(config: Config): PaymentRules {

@@ -92,6 +92,15 @@ export const path: Form<string> = {
   read: (text) => (isAbsolute(text) && !text.includes('\0') ? text : undefined),
 };
 
+/** A list of absolute paths, separated by commas. */
+export const paths: Form<readonly string[]> = {
+  needs: 'a comma-separated list of absolute paths',
+  read(text) {
+    const list = text.split(',').map((entry) => path.read(entry.trim()));
+    return list.every((entry) => entry !== undefined) ? list : undefined;
+  },
+};
+
 /** An HTTP base address without credentials, query or fragment; read without its trailing slash. */
 export const httpUrl: Form<string> = {
   needs: 'an http:// or https:// address without user name, password, query or fragment',

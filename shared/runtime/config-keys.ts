@@ -12,6 +12,7 @@ import {
   name,
   oneOf,
   path,
+  paths,
   seconds,
   socksProxy,
 } from './config-forms.ts';
@@ -83,6 +84,7 @@ export const KEYS = {
   JWT_ALGORITHM: standard(APP, oneOf('HS256'), 'HS256'),
   JWT_EXPIRATION_HOURS: standard(APP, integer(1, 24, 'hours'), '24'),
   ENCRYPTION_KEY_FILE: standard(APP, path, '/run/secrets/encryption_key'),
+  ENCRYPTION_KEY_OTHER_FILES: optional(APP, paths),
   MONITORING_API_KEY_FILE: optional(APP, path),
 
   TOR_ONLY: standard(APP, flag, 'true'),

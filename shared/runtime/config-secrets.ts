@@ -19,6 +19,14 @@ export interface Caller {
 /** By name. Without a prototype, so that no name finds what nobody wrote. */
 export type Callers = Readonly<Record<string, Caller>>;
 
+/** The keys for signed bytes at rest, each 32 bytes as 64 lower-case hex characters, none of them twice. */
+export interface EncryptionKeys {
+  /** Seals, and opens what it has sealed. */
+  readonly current: Secret;
+  /** These only open: the last key while its seals are being replaced, or the next one while instances are. */
+  readonly others: readonly Secret[];
+}
+
 /** The caller that the deployment document knows: its secret is `internal_auth_secret`. */
 export const GATEWAY_CALLER = 'gateway';
 
@@ -47,8 +55,23 @@ export class SecretReader {
     return new Secret(text.toLowerCase());
   }
 
+  readEncryptionKeys(currentPath: string, otherPaths: readonly string[]): EncryptionKeys | undefined {
+    const current = this.#readEncryptionKey('ENCRYPTION_KEY_FILE', currentPath);
+    const others: Secret[] = [];
+    for (const path of otherPaths) {
+      const at = `ENCRYPTION_KEY_OTHER_FILES: ${path}`;
+      const other = this.#readEncryptionKey(at, path);
+      if (other === undefined) continue;
+      const isKnown = [current, ...others].some((known) => known?.reveal() === other.reveal());
+      // Two names for one key: whoever believes that the old one is gone would still need it.
+      if (isKnown) this.#refuse(at, 'holds a key that is named already', 'a key of its own');
+      else others.push(other);
+    }
+    return current === undefined ? undefined : { current, others };
+  }
+
   /** 32 bytes as hex or base64. Revealed as 64 lower-case hex characters. */
-  readEncryptionKey(key: string, path: string): Secret | undefined {
+  #readEncryptionKey(key: string, path: string): Secret | undefined {
     const needs = 'a file with 32 random bytes as hex or base64 (openssl rand -hex 32)';
     const text = this.#readText(key, path, needs);
     if (text === undefined) return undefined;

@@ -8,7 +8,7 @@ import { ConfigError, type ConfigProblem } from './config-error.ts';
 import type { ProxyAddress } from './config-forms.ts';
 import { KEY_NAMES, KEYS, type KeyName, type Values } from './config-keys.ts';
 import { judgeTogether, nodeUrls } from './config-rules.ts';
-import { type Callers, SecretReader } from './config-secrets.ts';
+import { type Callers, type EncryptionKeys, SecretReader } from './config-secrets.ts';
 import { type Environment, readSources, type Sources } from './config-sources.ts';
 import type { Secret } from './secret.ts';
 import { diskFiles, type FileReader } from './secret-files.ts';
@@ -18,8 +18,8 @@ import { NETWORK_FACTS, type TronNetwork } from './tron-networks.ts';
 export interface Secrets {
   /** The wallet's private key: 64 lower-case hex characters. */
   readonly walletKey: Secret;
-  /** The key for signed bytes at rest: 32 bytes as 64 lower-case hex characters. */
-  readonly encryptionKey: Secret;
+  /** The keys for signed bytes at rest. */
+  readonly encryptionKey: EncryptionKeys;
   /** Who may call, with which secrets and scopes. */
   readonly callers: Callers;
   /** The key that Prometheus shows for `/metrics` and `/stats`; null where none is set. */
@@ -168,8 +168,11 @@ function readSecrets(values: Partial<Values>, needs: readonly Need[], reader: Se
     if (key !== undefined) wanted.walletKey = key;
   }
   if (needs.includes('encryptionKey') && values.ENCRYPTION_KEY_FILE !== undefined) {
-    const key = reader.readEncryptionKey('ENCRYPTION_KEY_FILE', values.ENCRYPTION_KEY_FILE);
-    if (key !== undefined) wanted.encryptionKey = key;
+    const keys = reader.readEncryptionKeys(
+      values.ENCRYPTION_KEY_FILE,
+      values.ENCRYPTION_KEY_OTHER_FILES ?? [],
+    );
+    if (keys !== undefined) wanted.encryptionKey = keys;
   }
   if (
     needs.includes('callers') &&

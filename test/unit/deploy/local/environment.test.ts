@@ -17,6 +17,7 @@ const INPUT: EnvironmentInput = {
   torProxy: undefined,
   lucidEnv: 'development',
   configDir: '/config',
+  otherEncryptionKeyFiles: '/secrets/old_key',
   mongoUrl: 'mongodb://127.0.0.1/',
   settings: {},
   secrets: {
@@ -34,6 +35,7 @@ describe('the environment of a function', () => {
   it('holds the secrets that the function needs and no others', () => {
     expect(namesWith('TRON_PRIVATE_KEY_FILE')).toEqual(['pay', 'settle']);
     expect(namesWith('ENCRYPTION_KEY_FILE')).toEqual(['pay', 'settle']);
+    expect(namesWith('ENCRYPTION_KEY_OTHER_FILES')).toEqual(['pay', 'settle']);
     expect(namesWith('MONITORING_API_KEY_FILE')).toEqual(['stats']);
     expect(namesWith('INTERNAL_AUTH_SECRET_FILE')).not.toContain('health');
   });

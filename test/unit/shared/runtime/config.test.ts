@@ -202,7 +202,37 @@ describe('the secrets', () => {
   it('may be an encryption key in base64', () => {
     const base64 = Buffer.from('2e'.repeat(32), 'hex').toString('base64');
     const config = read(PRODUCTION, { ...SECRETS, '/run/secrets/encryption_key': base64 });
-    expect(config.secrets.encryptionKey.reveal()).toBe('2e'.repeat(32));
+    expect(config.secrets.encryptionKey.current.reveal()).toBe('2e'.repeat(32));
+  });
+
+  it('may be more encryption keys, which only open', () => {
+    const others = { '/s/old': `${'3D'.repeat(32)}\n`, '/s/next': '4c'.repeat(32) };
+    const env = { ...PRODUCTION, ENCRYPTION_KEY_OTHER_FILES: '/s/old, /s/next' };
+    const { encryptionKey } = read(env, { ...SECRETS, ...others }).secrets;
+    expect(encryptionKey.current.reveal()).toBe('2e'.repeat(32));
+    expect(encryptionKey.others.map((key) => key.reveal())).toEqual(['3d'.repeat(32), '4c'.repeat(32)]);
+    expect(read(PRODUCTION).secrets.encryptionKey.others).toEqual([]);
+  });
+
+  it('that are no further encryption keys are all named, and what they hold is not', () => {
+    const files = {
+      ...SECRETS,
+      '/s/short': '3d'.repeat(31),
+      '/s/current': '2E'.repeat(32),
+      '/s/old': '3d'.repeat(32),
+      '/s/again': Buffer.from('3d'.repeat(32), 'hex').toString('base64'),
+      '/s/development': DEVELOPMENT_ENCRYPTION_KEYS[0] ?? '',
+    };
+    const named = ['/s/none', '/s/short', '/s/current', '/s/old', '/s/again', '/s/development'];
+    const error = problemsOf({ ...PRODUCTION, ENCRYPTION_KEY_OTHER_FILES: named.join(',') }, files);
+    expect(error.problems.map(({ key, problem }) => [key, problem])).toEqual([
+      ['ENCRYPTION_KEY_OTHER_FILES: /s/none', 'names /s/none, which is not there'],
+      ['ENCRYPTION_KEY_OTHER_FILES: /s/short', 'is not 32 bytes'],
+      ['ENCRYPTION_KEY_OTHER_FILES: /s/current', 'holds a key that is named already'],
+      ['ENCRYPTION_KEY_OTHER_FILES: /s/again', 'holds a key that is named already'],
+      ['ENCRYPTION_KEY_OTHER_FILES: /s/development', 'is the well-known development key'],
+    ]);
+    expect(error.message).not.toMatch(/3d3d|2e2e|PT09/i);
   });
 
   it('that everybody can read are warned of', () => {
@@ -401,6 +431,7 @@ describe('what is malformed', () => {
     MONGO_DATABASE: ['a/b', 'a$b'],
     MONGO_MAX_POOL_SIZE: ['0', '101'],
     MONGO_CONNECTION_TIMEOUT: ['0', '301', '1.5'],
+    ENCRYPTION_KEY_OTHER_FILES: ['old_key', '/s/old,', ',', '/s/old,./next'],
     JWT_ALGORITHM: ['HS512', 'none', 'RS256'],
     JWT_EXPIRATION_HOURS: ['0', '25'],
     TOR_ONLY: ['yes', '1', 'False'],
