@@ -142,6 +142,7 @@ export class LocalStack {
         lucidEnv: isProduction ? 'production' : 'development',
         configDir: this.#paths.config,
         secrets,
+        otherEncryptionKeyFiles: process.env.ENCRYPTION_KEY_OTHER_FILES,
         mongoUrl,
         settings: this.#options.settings,
       });
@@ -184,6 +185,7 @@ export class LocalStack {
     const { nodeUrl, walletAddress, usdtAddress, genesisBlockId } = network.facts;
     writeStackFile(this.#paths, {
       ...access,
+      settleEnvironment: environmentOf('settle'),
       opsUrl,
       nodeUrl,
       ...(network.faultsUrl === undefined ? {} : { faultsUrl: network.faultsUrl }),

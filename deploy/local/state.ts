@@ -103,6 +103,8 @@ export type StackFile = {
   readonly usdtAddress: string;
   readonly genesisBlockId: string;
   readonly audience: string;
+  /** What `settle` sees as its environment: how to reach the database, and the files of its secrets. */
+  readonly settleEnvironment: Readonly<Record<string, string>>;
   /** Caller name → the file that holds its secret. */
   readonly callerSecretFiles: Readonly<Record<string, string>>;
   readonly supervisor: Owner;

@@ -35,6 +35,7 @@ beforeAll(async () => {
     usdtAddress: TO,
     genesisBlockId: '00',
     audience: 'tron-payment-service',
+    settleEnvironment: {},
     callerSecretFiles: { gateway: secretFile },
   });
 });
@@ -43,7 +44,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 type Outcome = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
-function run(command: 'token' | 'pay', ...args: string[]): Promise<Outcome> {
+function run(command: 'token' | 'pay' | 'reencrypt', ...args: string[]): Promise<Outcome> {
   return new Promise((done) => {
     execFile(process.execPath, [join(CLI, `${command}.ts`), ...args], (error, stdout, stderr) => {
       done({ code: error === null ? 0 : Number(error.code), stdout, stderr });
@@ -132,5 +133,20 @@ describe.concurrent('npm run pay', () => {
     expect(code).toBe(3);
     expect(stderr).toContain('ECONNREFUSED');
     expect(stderr).toContain('it may be paid or not: ask again with --key k-9');
+  });
+});
+
+describe.concurrent('npm run reencrypt', () => {
+  it('says to start a stack where none is running', async () => {
+    const { code, stderr } = await run('reencrypt', '--state', folder);
+    expect(code).toBe(1);
+    expect(stderr).toBe('npm run reencrypt: no stack is running here; start one with: npm start\n');
+  });
+
+  it('refuses what it does not know with exit code 2 and one line', async () => {
+    const { code, stderr } = await run('reencrypt', '--everything');
+    expect(code).toBe(2);
+    expect(stderr).toContain("npm run reencrypt: Unknown option '--everything'");
+    expect(stderr.trim().split('\n')).toHaveLength(1);
   });
 });

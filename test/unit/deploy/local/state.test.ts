@@ -40,6 +40,7 @@ const STACK = {
   usdtAddress: 'T2',
   genesisBlockId: '00',
   audience: 'a',
+  settleEnvironment: {},
   callerSecretFiles: {},
 };
 
