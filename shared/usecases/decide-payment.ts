@@ -1,9 +1,10 @@
 import { ServiceError } from '../domain/errors.ts';
-import { type EndStatus, isLive, liveAttempt, type Payment } from '../domain/payment.ts';
+import { freeableUntilMs } from '../domain/limits.ts';
+import { type Attempt, type EndStatus, isLive, liveAttempt, type Payment } from '../domain/payment.ts';
 import { PAYMENT_LIFE, takes } from '../domain/payment-life.ts';
 import { advancePayment, type Progress } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
-import { closeAccounts, guardOf } from './reserve-and-close.ts';
+import { closeAccounts, guardOf, refreshSolidHead } from './reserve-and-close.ts';
 
 /**
  * What people decide about a single payment. Each decision is one conditional change of the payment, so of two
@@ -89,17 +90,35 @@ export async function resolvePayment(
   if (payment.reservationId === null) {
     throw new ServiceError('too_busy', 'Its amount is being counted; ask again.', { retryAfterSeconds: 2 });
   }
-  const nowMs = await engine.ledger.serverTimeMs();
   const attempt = liveAttempt(payment);
-  const mayLandUntilMs = (attempt?.expirationMs ?? 0) + engine.rules.expirationMarginMs;
-  if (outcome === 'not_paid' && attempt !== undefined && nowMs < mayLandUntilMs) {
-    throw new ServiceError('attempt_may_land', 'Its transaction is still valid, and could be included yet.', {
-      retryAfterSeconds: Math.ceil((mayLandUntilMs - nowMs) / 1000),
-    });
-  }
+  if (outcome === 'not_paid' && attempt !== undefined) await assertVoid(engine, attempt);
   const after = await close(engine, payment, status, decision, 'resolved');
   if (after.status !== status) throw refusal(ruling, after);
   return after;
+}
+
+/** Bytes are void by the time of the chain alone: while it stands still, its next block may hold them yet. */
+async function assertVoid(engine: Engine, { expirationMs }: Attempt): Promise<void> {
+  const { ledger, rules } = engine;
+  const voidAtMs = expirationMs + rules.expirationMarginMs;
+  const isVoid = async () => {
+    const { solidHead } = await ledger.readBreaker();
+    return freeableUntilMs(await ledger.serverTimeMs(), solidHead?.timestampMs ?? null) >= voidAtMs;
+  };
+  if ((await isVoid()) || ((await refreshSolidHead(engine)) && (await isVoid()))) return;
+  const waitMs = voidAtMs - (await ledger.serverTimeMs());
+  throw new ServiceError('attempt_may_land', 'Its transaction is still valid, and could be included yet.', {
+    retryAfterSeconds: Math.max(10, Math.ceil(waitMs / 1000)),
+  });
+}
+
+/** Where it is ruled as paid, its money may have left as late as the bytes could be included. */
+function latestPaidMs({ attempts }: Payment): number {
+  return Math.max(
+    ...attempts.map(({ outcome, blockTimeMs, expirationMs }) =>
+      outcome === 'live' ? expirationMs : (blockTimeMs ?? 0),
+    ),
+  );
 }
 
 async function close(
@@ -112,7 +131,8 @@ async function close(
   const { ledger } = engine;
   const nowMs = await ledger.serverTimeMs();
   const detail = `by ${by}${reason === null ? '' : `: ${reason}`}`;
-  const end = { status, reason: `${event} ${detail}`, endedAtMs: nowMs, included: null };
+  const endedAtMs = status === 'confirmed' ? Math.max(nowMs, latestPaidMs(payment)) : nowMs;
+  const end = { status, reason: `${event} ${detail}`, endedAtMs, included: null };
   const closed = await ledger.closePayment(guardOf(payment), payment.status, end, {
     entry: { atMs: nowMs, event, detail },
     settleAtMs: nowMs,

@@ -515,6 +515,42 @@ describe('POST /pay/{id}/resolve', () => {
     expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
   });
 
+  it('goes by the time of the chain, which may stand still while its bytes wait for the next block', async () => {
+    const id = await underReview();
+    const body = { outcome: 'not_paid', reason: 'never arrived' };
+    world.nowMs += 120_000;
+    const early = await act(`/pay/${id}/resolve`, body, 'operator');
+    expect(early.json()).toMatchObject({ status: 409, code: 'attempt_may_land' });
+    expect(Number(early.headers['retry-after'])).toBeGreaterThan(0);
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(25_000_000n);
+    world.pass(3);
+    expect((await act(`/pay/${id}/resolve`, body, 'operator')).json()).toMatchObject({ status: 'failed' });
+  });
+
+  it('counts a ruling of paid until its bytes could have been included at the latest', async () => {
+    const id = await underReview();
+    const body = { outcome: 'paid', reason: 'seen in the explorer' };
+    const ruled = (await act(`/pay/${id}/resolve`, body, 'operator')).json();
+    expect(ruled.status).toBe('confirmed');
+    expect(ruled.ended_at).toBe(ruled.attempts[0].expires_at);
+  });
+
+  it('has one winner where two operators rule at once', async () => {
+    const id = await underReview();
+    world.pass(120);
+    const [paid, unpaid] = await Promise.all(
+      ['paid', 'not_paid'].map((outcome) =>
+        act(`/pay/${id}/resolve`, { outcome, reason: 'seen' }, 'operator'),
+      ),
+    );
+    const codes = [paid?.statusCode, unpaid?.statusCode];
+    expect(codes.toSorted()).toEqual([200, 409]);
+    const winner = codes[0] === 200 ? { status: 'confirmed' } : { status: 'failed' };
+    expect(world.ledger.payments.get(id)).toMatchObject(winner);
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+    expect(world.ledger.breaker.transitions).toEqual([]);
+  });
+
   it('rules on nothing else', async () => {
     const { id } = (await pay({})).json();
     const body = { outcome: 'paid', reason: 'why not' };
