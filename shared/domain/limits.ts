@@ -92,7 +92,7 @@ export function countedFeesMicro(fees: FeeBook, windows: LimitWindows, freeMs: n
   return fees.outstandingMicro + spentMicro(fees.day, windows.dayMs, freeMs);
 }
 
-/** Says whether an amount fits both windows, and if not, which one refuses and until when. */
+/** Says whether an amount fits both windows, and if not, which one refuses for longest and until when. */
 export function judgeLimits(
   book: AssetBook,
   limits: AssetLimits,
@@ -100,22 +100,29 @@ export function judgeLimits(
   amountMicro: bigint,
   freeMs: number,
 ): LimitVerdict {
-  // The day is asked first: it is the longer wait, so its answer is the one worth giving.
-  for (const window of ['day', 'hour'] as const) {
-    const limitMicro = limitOf(limits, window);
-    const windowMs = lengthMs(window, windows);
-    const verdict = judge(
+  const verdicts = (['day', 'hour'] as const).map((window) =>
+    judge(
       window,
       book.outstandingMicro,
       book[window],
-      windowMs,
-      limitMicro,
+      lengthMs(window, windows),
+      limitOf(limits, window),
       amountMicro,
       freeMs,
-    );
-    if (!verdict.fits) return verdict;
-  }
-  return { fits: true };
+    ),
+  );
+  return lastToFit(verdicts.filter((verdict) => !verdict.fits)) ?? { fits: true };
+}
+
+/** Of several refusals the one that lasts longest: only when it has passed does anything fit. Null where there is none. */
+export function lastToFit<T extends Extract<LimitVerdict, { fits: false }>>(
+  refusals: readonly T[],
+): T | null {
+  const endMs = ({ fitsAtMs }: T) => fitsAtMs ?? Number.POSITIVE_INFINITY;
+  return refusals.reduce<T | null>(
+    (last, refusal) => (last === null || endMs(refusal) > endMs(last) ? refusal : last),
+    null,
+  );
 }
 
 /** Says whether a payment's fee fits under the daily cap of all fees. */

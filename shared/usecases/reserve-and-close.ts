@@ -19,6 +19,7 @@ import {
   judgeFees,
   judgeLimits,
   type LimitVerdict,
+  lastToFit,
   outstandingMaxMicro,
 } from '../domain/limits.ts';
 import { ASSETS, type Asset } from '../domain/money.ts';
@@ -213,14 +214,24 @@ export function judgeDemand(
   nowMs: number,
 ): { readonly refusal: OverLimit | null; readonly newerHeadHelps: boolean } {
   const judge = (freeMs: number): OverLimit | null => {
-    for (const asset of ASSETS) {
-      const neededMicro = amounts[asset];
-      if (neededMicro === 0n) continue;
-      const verdict = judgeLimits(books[asset], rules.limits[asset], rules.windows, neededMicro, freeMs);
-      if (!verdict.fits) return { ...verdict, asset, neededMicro };
-    }
-    const verdict = judgeFees(fees, rules.feeLimitDailyMicro, rules.windows, feeMicro, freeMs);
-    return verdict.fits ? null : { ...verdict, asset: 'TRX', neededMicro: feeMicro };
+    const asked = ASSETS.filter((asset) => amounts[asset] > 0n);
+    const verdicts = [
+      ...asked.map((asset) => ({
+        ...judgeLimits(books[asset], rules.limits[asset], rules.windows, amounts[asset], freeMs),
+        asset,
+        neededMicro: amounts[asset],
+      })),
+      {
+        ...judgeFees(fees, rules.feeLimitDailyMicro, rules.windows, feeMicro, freeMs),
+        asset: 'TRX' as const,
+        neededMicro: feeMicro,
+      },
+    ];
+    const refusal = lastToFit(verdicts.filter((verdict) => !verdict.fits));
+    if (refusal === null || refusal.fitsAtMs === null) return refusal;
+    // Slots free by the solid head, which follows the clock by about a minute.
+    const lagMs = nowMs - freeMs;
+    return lagMs > rules.headSkewMsMax ? refusal : { ...refusal, fitsAtMs: refusal.fitsAtMs + lagMs };
   };
   const refusal = judge(freeableUntilMs(nowMs, solidHead?.timestampMs ?? null));
   return { refusal, newerHeadHelps: refusal !== null && judge(nowMs) === null };

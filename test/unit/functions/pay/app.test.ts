@@ -167,6 +167,27 @@ describe('POST /pay', () => {
   });
 });
 
+describe('a refusal by a limit', () => {
+  it('says when the amount fits, and asked then it is paid', async () => {
+    expect((await pay({ amount: '1000' })).statusCode).toBe(201);
+    world.pass(10);
+    await settleAll();
+    const refused = await pay({}, { key: 'k-2' });
+    expect(refused.json()).toMatchObject({
+      status: 429,
+      limit: 'hourly',
+      limit_amount: '1000',
+      remaining: '0',
+    });
+    const waitMs = Date.parse(refused.json().fits_at) - world.nowMs;
+    expect(Number(refused.headers['retry-after'])).toBe(Math.ceil(waitMs / 1000));
+    world.pass(waitMs / 1000 - 1);
+    expect((await pay({}, { key: 'k-2' })).statusCode).toBe(429);
+    world.pass(1);
+    expect((await pay({}, { key: 'k-2' })).statusCode).toBe(201);
+  });
+});
+
 describe('bad input', () => {
   const deep = '{"to":'.repeat(20_000);
   const json = (fields: Readonly<Record<string, unknown>>) => JSON.stringify({ ...GOOD, ...fields });

@@ -50,6 +50,16 @@ describe('limits', () => {
     });
   });
 
+  it('name the window that refuses for longest, where both do', () => {
+    // The day misses 1 and gets it back in a minute; the hour is full for most of an hour.
+    let book: AssetBook = { ...EMPTY_BOOK, day: [{ untilMs: 60_000, amountMicro: 9_001n }] };
+    book = spend(book, 999n, DAY_MS);
+    const nowMs = DAY_MS + 10_000;
+    const verdict = judgeLimits(book, LIMITS, LIMIT_WINDOWS, 2n, nowMs);
+    expect(verdict).toMatchObject({ fits: false, limit: 'hour', fitsAtMs: DAY_MS + 10_000 + HOUR_MS });
+    expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 2n, DAY_MS + 10_000 + HOUR_MS).fits).toBe(true);
+  });
+
   it('say when an amount fits, and it fits then and not a moment before', () => {
     const book = spend(spend(EMPTY_BOOK, 500n, 5_000), 500n, 100_000);
     const verdict = judgeLimits(book, LIMITS, LIMIT_WINDOWS, 300n, 200_000);
