@@ -6,6 +6,7 @@ import { recipientFiles } from '../adapters/system/recipient-files.ts';
 import { stopFile } from '../adapters/system/stop-file.ts';
 import { systemClock } from '../adapters/system/system-clock.ts';
 import { uniqueIds } from '../adapters/system/unique-ids.ts';
+import { withCallDeadline } from '../adapters/tron/call-deadline.ts';
 import { composeNodes } from '../adapters/tron/compose-nodes.ts';
 import { tronNetwork } from '../adapters/tron/tron-network.ts';
 import { addressOfKey, tronSigner } from '../adapters/tron/tron-signer.ts';
@@ -56,16 +57,19 @@ export function composePayments(
   const { db } = connectMongo(config.mongo);
   const ledger = wrap(mongoLedger(db));
   const network = wrap(
-    tronNetwork({
-      nodes: composeNodes(config, config.service.name),
-      genesisBlockId: tron.genesisBlockId,
-      feeLimitMaxMicro: tron.feeLimitMaxMicro,
-      clock: systemClock,
-    }),
+    withCallDeadline(
+      tronNetwork({
+        nodes: composeNodes(config, config.service.name),
+        genesisBlockId: tron.genesisBlockId,
+        feeLimitMaxMicro: tron.feeLimitMaxMicro,
+        clock: systemClock,
+      }),
+      tron.timeoutMs,
+    ),
   );
   const engine: Engine = {
     ledger,
-    network: withBreaker(network, ledger, uniqueIds, rules),
+    network: withBreaker(network, ledger, uniqueIds, systemClock, rules),
     signer: tronSigner(tron.walletAddress, () => secrets.walletKey.reveal()),
     vault: composeVault(secrets.encryptionKey),
     stopSwitch: stopFile(config.payments.stopFile),

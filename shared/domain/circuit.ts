@@ -34,7 +34,7 @@ export interface CircuitRules {
   readonly recoveryTimeoutMs: number;
   /** Successes that close a half-open circuit, and the most unexpired permits over all instances. */
   readonly halfOpenMaxCalls: number;
-  /** How long a permit lasts; longer than any call's deadline. */
+  /** How long a permit lasts: a call begins in its first half, and no call takes longer than the second. */
   readonly permitMs: number;
 }
 

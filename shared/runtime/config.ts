@@ -60,6 +60,7 @@ export interface Config {
     /** 64 lower-case hex characters. */
     readonly genesisBlockId: string;
     readonly confirmationsRequired: number;
+    /** How long one call of the network may take, over all the nodes and rounds that it needs. */
     readonly timeoutMs: number;
     /** How far ahead a transaction's expiration is set. */
     readonly expirationMs: number;
@@ -108,10 +109,10 @@ export type ConfigWith<N extends Need> = Config & { readonly secrets: Pick<Secre
 const CONFIG_DIR_DEFAULT = '/app/configs';
 
 /**
- * A permit for a half-open call outlives the call's deadline by this much, so that a slow call still holds its
- * permit when it ends.
+ * A half-open call is dialled in the first half of its permit's life, or not at all, and ends within the second: each
+ * half is longer than a call by this much.
  */
-const PERMIT_SPARE_MS = 30_000;
+const PERMIT_SPARE_MS = 15_000;
 
 /**
  * Reads all of the configuration: the environment, the YAML files of `CONFIG_DIR`, and the secret files.
@@ -256,7 +257,7 @@ function assemble(
       failureThreshold: values.CIRCUIT_BREAKER_FAILURE_THRESHOLD,
       recoveryTimeoutMs: values.CIRCUIT_BREAKER_RECOVERY_TIMEOUT,
       halfOpenMaxCalls: values.CIRCUIT_BREAKER_HALF_OPEN_MAX_CALLS,
-      permitMs: values.TRON_TIMEOUT_SECONDS + PERMIT_SPARE_MS,
+      permitMs: 2 * (values.TRON_TIMEOUT_SECONDS + PERMIT_SPARE_MS),
     },
     limits: {
       USDT: {

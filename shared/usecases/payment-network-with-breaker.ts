@@ -8,6 +8,7 @@ import {
   recordOutcome,
 } from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Ids } from '../ports/ids.ts';
 import type { BreakerStore, Ledger } from '../ports/ledger.ts';
 import type { BroadcastAnswer, PaymentNetwork } from '../ports/payment-network.ts';
@@ -28,6 +29,7 @@ export function withBreaker(
   network: PaymentNetwork,
   ledger: Pick<Ledger, 'serverTimeMs' | keyof BreakerStore>,
   ids: Ids,
+  clock: Pick<Clock, 'nowMs'>,
   rules: Pick<PaymentRules, 'circuit' | 'headSkewMsMax'>,
 ): PaymentNetwork {
   return {
@@ -80,6 +82,7 @@ export function withBreaker(
 
   async function admit(purpose: Purpose): Promise<{ admission: Admission; clean: boolean }> {
     for (let race = 0; race < RACES_MAX; race += 1) {
+      const askedAtMs = clock.nowMs();
       const { circuit } = await ledger.readBreaker();
       if (circuit.kind === 'closed') {
         return {
@@ -94,6 +97,11 @@ export function withBreaker(
       const verdict = admitCall(circuit, rules.circuit, nowMs, ids.next());
       if (!verdict.admitted) throw circuitOpen(verdict.reason, verdict.retryAtMs - nowMs);
       if (await ledger.replaceCircuit(circuit, verdict.circuit)) {
+        // A process that froze meanwhile must not dial: others may have taken the place of its permit. Nothing is
+        // awaited between this look at the clock and the call.
+        if (clock.nowMs() - askedAtMs > rules.circuit.permitMs / 2) {
+          throw circuitOpen('the leave to probe has run out', 1_000);
+        }
         return { admission: verdict.admission, clean: false };
       }
     }

@@ -28,7 +28,7 @@ function instances(world: World): { engines: Engine[]; close: () => Promise<unkn
     const engine = world.engine();
     const ledger = mongoLedger(db);
     // The chain goes by the database's clock, which is the one that all instances share.
-    const network = withBreaker(world.chain.network, ledger, engine.ids, world.rules);
+    const network = withBreaker(world.chain.network, ledger, engine.ids, engine.clock, world.rules);
     const clock = { ...engine.clock, sleep: (ms: number) => new Promise<void>((go) => setTimeout(go, ms)) };
     return { ...engine, ledger, network, clock };
   });

@@ -82,15 +82,16 @@ export class World {
     };
     const mortal = atEachCall(step);
     const ledger = mortal(this.ledger);
+    const clock = { nowMs: () => this.nowMs, sleep: async () => {} };
     const ids = { next: () => `id-${String(++this.#lastId).padStart(6, '0')}`, random: () => this.#random() };
     return {
       ledger,
-      network: withBreaker(mortal(this.chain.network), ledger, ids, this.rules),
+      network: withBreaker(mortal(this.chain.network), ledger, ids, clock, this.rules),
       signer: this.chain.signer,
       vault: { seal: (bytes) => bytes, open: (bytes) => bytes },
       recipients: { judge: async () => this.verdict },
       stopSwitch: { isSet: async () => this.isStopped },
-      clock: { nowMs: () => this.nowMs, sleep: async () => {} },
+      clock,
       ids,
       rules: this.rules,
       calls: () => calls,

@@ -1,5 +1,6 @@
 import type { SolidHead } from '../../domain/breaker.ts';
 import { ServiceError } from '../../domain/errors.ts';
+import { withPartOfCall } from './call-deadline.ts';
 import { isAbsent, readHead } from './node-answers.ts';
 import type { NodeClient } from './node-client.ts';
 
@@ -25,10 +26,12 @@ export class GenuineNodes {
   /** Asks one node after the other until one answers; what it refuses is an answer. */
   async fromFirst<T>(ask: (node: NodeClient) => Promise<T>): Promise<T> {
     let last: unknown;
-    for (const node of this.nodes) {
+    for (const [index, node] of this.nodes.entries()) {
       try {
         // Both at once, but the network first: what a node of another network refuses means nothing here.
-        const [answer, belongs] = await Promise.allSettled([ask(node), this.assertGenesis(node)]);
+        const [answer, belongs] = await withPartOfCall(this.nodes.length - index, () =>
+          Promise.allSettled([ask(node), this.assertGenesis(node)]),
+        );
         if (belongs.status === 'rejected') throw belongs.reason;
         if (answer.status === 'rejected') throw answer.reason;
         return answer.value;

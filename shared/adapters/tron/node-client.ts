@@ -1,6 +1,7 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { ServiceError } from '../../domain/errors.ts';
+import { leftOfCallMs } from './call-deadline.ts';
 import type { Dialer } from './dialer.ts';
 
 /** One TRON node's HTTP API. */
@@ -100,7 +101,10 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
   return {
     host: base.host,
     async post(path, body) {
-      const signal = AbortSignal.timeout(settings.timeoutMs);
+      const timeoutMs = Math.floor(Math.min(settings.timeoutMs, leftOfCallMs()));
+      // Looked at by the clock, not by a timer: a process that was frozen would dial before its timers ran.
+      if (timeoutMs <= 0) throw unavailable('was not asked, for the time of this call is over');
+      const signal = AbortSignal.timeout(timeoutMs);
       let bytes: Buffer;
       try {
         bytes = await exchange(path, JSON.stringify(body), signal);

@@ -12,6 +12,7 @@ import type {
   PaymentNetwork,
   TransferPlan,
 } from '../../ports/payment-network.ts';
+import { withPartOfCall } from './call-deadline.ts';
 import { chainAway, compareSolidHead, GenuineNodes } from './genuine-nodes.ts';
 import {
   array,
@@ -155,9 +156,11 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     async walkSolidBlocks(fromNumber, untilMs, knownHead) {
       let longest: WalkedBlock[] | undefined;
       let failure: unknown = chainAway('no node is configured');
-      for (const node of nodes) {
+      for (const [index, node] of nodes.entries()) {
         try {
-          const walked = await walkOn(node, fromNumber, untilMs, knownHead);
+          const walked = await withPartOfCall(nodes.length - index, () =>
+            walkOn(node, fromNumber, untilMs, knownHead),
+          );
           // A node that lags proves nothing; the next one may be far enough.
           if (isPast(walked.at(-1), untilMs)) return walked;
           if (walked.length >= (longest?.length ?? 0)) longest = walked;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { withCallDeadline } from '../../../shared/adapters/tron/call-deadline.ts';
 import { directDialer } from '../../../shared/adapters/tron/dialer.ts';
 import { nodeClient } from '../../../shared/adapters/tron/node-client.ts';
 import { tronNetwork } from '../../../shared/adapters/tron/tron-network.ts';
@@ -231,6 +232,38 @@ describe('holdings', () => {
     nodes[0].table['/walletsolidity/getaccount'] = {};
     const [holdings] = await network(1).readHoldings(holder, null);
     expect(holdings?.amounts).toEqual({ ...HOLDINGS, TRX: 0n });
+  });
+});
+
+describe('a call as a whole', () => {
+  it('leaves a node time to answer where the one before it never does', async () => {
+    breakNode(nodes[0], () => new Promise(() => {}));
+    const bounded = withCallDeadline(network(), 2_000);
+    const startedAtMs = performance.now();
+    expect(await bounded.readSolidHead()).toEqual(solidHead);
+    expect(performance.now() - startedAtMs).toBeLessThan(2_000);
+  });
+
+  it('ends in time however many rounds and nodes are left, and then dials nobody', async () => {
+    for (const node of nodes) {
+      const { table } = node;
+      const slow = (path: string) => {
+        const answer = table[path];
+        table[path] = async (body: Record<string, unknown>) => {
+          await sleep(200);
+          return typeof answer === 'function' ? answer(body) : answer;
+        };
+      };
+      slow('/walletsolidity/getnowblock');
+      slow('/walletsolidity/getblockbynum');
+    }
+    const bounded = withCallDeadline(network(), 2_000);
+    await expect(bounded.takeTestimony(TX_ID, solidHead)).resolves.toHaveLength(2);
+    // Sixty blocks take eight rounds, longer than a node's part.
+    await expect(bounded.walkSolidBlocks(30, START_MS + 90 * 3_000, null)).rejects.toEqual(unavailable);
+    const asked = nodes.map((node) => node.asked.length);
+    await sleep(300);
+    expect(nodes.map((node) => node.asked.length)).toEqual(asked);
   });
 });
 

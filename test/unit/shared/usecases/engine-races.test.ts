@@ -158,7 +158,11 @@ class Race {
       },
     };
     const ledger = gated(world.ledger);
-    return { ...engine, ledger, network: withBreaker(gated(network), ledger, engine.ids, world.rules) };
+    return {
+      ...engine,
+      ledger,
+      network: withBreaker(gated(network), ledger, engine.ids, engine.clock, world.rules),
+    };
   }
 
   /** Starts the process; it stands before its first call. Its refusals are handed to `told`. */
@@ -766,6 +770,45 @@ describe('a process that wakes late', () => {
     expect(world.ledger.breaker.circuit).toEqual(probing);
   });
 
+  it('does not dial by a permit that ran out while it slept', async () => {
+    const { world } = new Race();
+    const open = {
+      kind: 'open',
+      generation: 1,
+      openedAtMs: world.nowMs,
+      reason: '-',
+      until: 'recovery',
+    } as const;
+    world.ledger.breaker = { ...world.ledger.breaker, circuit: open };
+    world.pass(21);
+    const { ids, clock, rules } = world.engine();
+    let dialled = 0;
+    const network = {
+      ...world.chain.network,
+      readSolidHead: async () => {
+        dialled += 1;
+        return world.chain.solidHead;
+      },
+    };
+    // It sleeps as soon as its permit is stored.
+    const ledger = ledgerOf(world.engine(), {
+      replaceCircuit: async (...change) => {
+        const isStored = await world.ledger.replaceCircuit(...change);
+        world.pass(31);
+        return isStored;
+      },
+    });
+
+    const late = withBreaker(network, ledger, ids, clock, rules).readSolidHead();
+
+    await expect(late).rejects.toMatchObject({ code: 'circuit_open' });
+    expect(dialled).toBe(0);
+    // Its permit wedges nobody: it was a lease.
+    await expect(
+      withBreaker(network, world.ledger, ids, clock, rules).readSolidHead(),
+    ).resolves.toBeDefined();
+  });
+
   it('opens the circuit where the chain has stalled for certain', async () => {
     const { world } = new Race();
     world.nowMs += 3_600_000;
@@ -944,8 +987,8 @@ async function expiredUnderReservation() {
 
 /** The breaker around the simulated chain, some of whose answers are replaced. */
 function breakerAround(world: World, replaced: Partial<Engine['network']>): Engine['network'] {
-  const { ids, rules } = world.engine();
-  return withBreaker({ ...world.chain.network, ...replaced }, world.ledger, ids, rules);
+  const { ids, clock, rules } = world.engine();
+  return withBreaker({ ...world.chain.network, ...replaced }, world.ledger, ids, clock, rules);
 }
 
 /** The same ledger with some of its methods replaced. */
