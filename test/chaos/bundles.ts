@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import { buildFunctions } from '../../esbuild.config.ts';
@@ -8,37 +9,60 @@ const BUNDLES = join(ROOT, '.local/chaos/bundles');
 export const CHAOS_FUNCTIONS = ['pay', 'settle'] as const;
 export type ChaosFunction = (typeof CHAOS_FUNCTIONS)[number];
 
-/** Where the built programs are. */
-export interface Bundles {
-  readonly instance: string;
+/** Where the programs are that every function's instances begin in. */
+export interface NurseryPrograms {
+  readonly nursery: string;
+  /** `fork()` as an addon of Node. */
+  readonly fork: string;
+}
+
+/** Where all built programs are. */
+export interface Bundles extends NurseryPrograms {
   readonly folders: Readonly<Record<ChaosFunction, string>>;
 }
 
-/** Handlers alone get the mortal engine; it imports the true one itself. */
-const mortalEngine: Plugin = {
-  name: 'mortal-engine',
+/** What handlers import, and what chaos gives them instead; that imports the true one itself. */
+const REPLACED: readonly (readonly [RegExp, string])[] = [
+  [/\/composition\/compose-engine\.ts$/, 'mortal-engine.ts'],
+  [/\/runtime\/lambda\.ts$/, 'deferred-lambda.ts'],
+];
+
+const chaosModules: Plugin = {
+  name: 'chaos-modules',
   setup({ onResolve }) {
-    onResolve({ filter: /\/composition\/compose-engine\.ts$/ }, ({ importer }) =>
-      importer.startsWith(join(ROOT, 'functions'))
-        ? { path: join(import.meta.dirname, 'mortal-engine.ts') }
-        : undefined,
-    );
+    for (const [filter, module] of REPLACED) {
+      onResolve({ filter }, ({ importer }) =>
+        importer.startsWith(join(ROOT, 'functions'))
+          ? { path: join(import.meta.dirname, module) }
+          : undefined,
+      );
+    }
   },
 };
 
 /** Builds pay and settle as they are built for production, with ports that can kill their process. */
 export async function buildBundles(): Promise<Bundles> {
-  const instance = join(BUNDLES, 'instance.mjs');
-  await Promise.all([
-    buildFunctions({ names: CHAOS_FUNCTIONS, outDir: BUNDLES, plugins: [mortalEngine] }),
-    build({
-      entryPoints: [join(import.meta.dirname, 'instance.ts')],
-      outfile: instance,
-      format: 'esm',
-      platform: 'node',
-      target: 'node24',
-      logLevel: 'warning',
-    }),
+  const [programs] = await Promise.all([
+    buildNursery(BUNDLES),
+    buildFunctions({ names: CHAOS_FUNCTIONS, outDir: BUNDLES, plugins: [chaosModules] }),
   ]);
-  return { instance, folders: { pay: join(BUNDLES, 'pay'), settle: join(BUNDLES, 'settle') } };
+  return { ...programs, folders: { pay: join(BUNDLES, 'pay'), settle: join(BUNDLES, 'settle') } };
+}
+
+export async function buildNursery(outDir: string): Promise<NurseryPrograms> {
+  const nursery = join(outDir, 'nursery.mjs');
+  const fork = join(outDir, 'fork.node');
+  await build({
+    entryPoints: [join(import.meta.dirname, 'nursery.ts')],
+    outfile: nursery,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    logLevel: 'warning',
+  });
+  const source = join(import.meta.dirname, 'fork.c');
+  const warnings = ['-Wall', '-Wextra', '-Werror'];
+  execFileSync(process.env.CC ?? 'gcc', ['-shared', '-fPIC', '-O1', ...warnings, '-o', fork, source]);
+  return { nursery, fork };
 }

@@ -1,9 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { compileCacheVariables } from '../../build/prime-compile-cache.ts';
 import type { Random } from '../support/random.ts';
 import type { Bundles, ChaosFunction } from './bundles.ts';
+import { type Child, Nursery } from './nursery-process.ts';
 
 /** How one process came to its end. */
 export interface Death {
@@ -43,7 +41,6 @@ interface Fate {
 const FOREVER: Fate = { dieAt: 0, countFrom: '', killAfterMs: null, freeze: null };
 /** Two looks of the sidecar at an address that is down, and some more. */
 const PORT_REST_MS = 1_200;
-const LAST_WORDS_FD = 3;
 /** A payment makes some 60 steps; a settler as many for each payment that it visits. */
 const STEPS_MAX = 70;
 const STEPS_AFTER_MAX = 24;
@@ -71,7 +68,8 @@ const TURNING_POINTS: Readonly<Record<ChaosFunction, readonly string[]>> = {
 /** Keeps a number of instances of one function alive, each until its fate. */
 export class Fleet {
   readonly #options: FleetOptions;
-  readonly #living = new Map<ChildProcess, Fate>();
+  readonly #nursery: Nursery;
+  readonly #living = new Map<Child, Fate>();
   readonly #restingUntilMs = new Map<number, number>();
   readonly #lanes: Promise<void>[];
   #calm = false;
@@ -79,19 +77,23 @@ export class Fleet {
 
   constructor(options: FleetOptions) {
     this.#options = options;
+    const { bundles, environment, logFd } = options;
+    const folder = bundles.folders[options.function];
+    this.#nursery = new Nursery({ programs: bundles, folder, environment, logFd });
     this.#lanes = Array.from({ length: options.size }, (_, lane) => this.#run(lane));
   }
 
   /** From now on nobody dies: the doomed are replaced. */
   calm(): void {
     this.#calm = true;
-    for (const [child, fate] of this.#living) if (fate !== FOREVER) child.kill('SIGKILL');
+    for (const [child, fate] of this.#living) if (fate !== FOREVER) child.signal('SIGKILL');
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const child of this.#living.keys()) child.kill('SIGKILL');
+    for (const child of this.#living.keys()) child.signal('SIGKILL');
     await Promise.all(this.#lanes);
+    this.#nursery.stop();
   }
 
   async #run(lane: number): Promise<void> {
@@ -121,40 +123,25 @@ export class Fleet {
   }
 
   async #live(port: number, fate: Fate): Promise<Death> {
-    const { bundles, environment, logFd } = this.#options;
-    const folder = bundles.folders[this.#options.function];
-    const child = spawn(process.execPath, [bundles.instance, join(folder, 'handler.mjs'), String(port)], {
-      env: {
-        ...environment,
-        ...compileCacheVariables(folder),
-        CHAOS_DIE_AT: String(fate.dieAt),
-        CHAOS_COUNT_FROM: fate.countFrom,
-      },
-      stdio: ['ignore', logFd, logFd, 'pipe'],
-    });
+    const child = await this.#nursery.bear({ port, dieAt: fate.dieAt, countFrom: fate.countFrom });
+    // Calm, or the end, may have come while it was being born.
+    if (this.#stopped || (this.#calm && fate !== FOREVER)) child.signal('SIGKILL');
     this.#living.set(child, fate);
-    let lastWords = '';
-    child.stdio[LAST_WORDS_FD]?.on('data', (chunk: Buffer) => {
-      lastWords += chunk.toString();
-    });
     const timers = [
-      ...(fate.killAfterMs === null ? [] : [setTimeout(() => child.kill('SIGKILL'), fate.killAfterMs)]),
+      ...(fate.killAfterMs === null ? [] : [setTimeout(() => child.signal('SIGKILL'), fate.killAfterMs)]),
       ...(fate.freeze === null
         ? []
         : [
-            setTimeout(() => child.kill('SIGSTOP'), fate.freeze.atMs),
-            setTimeout(() => child.kill('SIGCONT'), fate.freeze.atMs + fate.freeze.forMs),
+            setTimeout(() => child.signal('SIGSTOP'), fate.freeze.atMs),
+            setTimeout(() => child.signal('SIGCONT'), fate.freeze.atMs + fate.freeze.forMs),
           ]),
     ];
-    const end = await new Promise<{ code: number | null; signal: string | null }>((resolve) => {
-      child.once('close', (code, signal) => resolve({ code, signal }));
-      child.once('error', () => resolve({ code: null, signal: null }));
-    });
+    const { signal, code, lastWords } = await child.died;
     for (const timer of timers) clearTimeout(timer);
     this.#living.delete(child);
-    const killed = end.signal === 'SIGKILL';
+    const killed = signal === 'SIGKILL';
     const outside = fate.freeze === null ? 'at random' : 'after a freeze';
-    const place = killed ? lastWords || outside : `ended by itself (${end.signal ?? `code ${end.code}`})`;
+    const place = killed ? (lastWords ?? outside) : `ended by itself (${signal ?? `code ${code}`})`;
     return { function: this.#options.function, place, killed };
   }
 }
