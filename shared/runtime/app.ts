@@ -167,10 +167,13 @@ function guardRoutes(app: App, authenticator: Authenticator | undefined): void {
 
   // After the body was read, before anybody looks at what it says.
   app.addHook('preValidation', async (request) => {
-    if (request.identity === null || request.is404 || request.method === 'GET') return;
+    if (request.identity === null || request.is404) return;
+    // A GET needs no binding; but a token that is bound is good for its own request alone.
+    if (request.method === 'GET' && request.identity.requestHash === null) return;
     requireBound(request.identity, {
       method: request.method,
-      path: request.url.split('?', 1)[0] ?? '',
+      // With the query, so that none can be added to a request.
+      path: request.url,
       idempotencyKey: oneHeader(request, 'idempotency-key') ?? '',
       body: request.rawBody,
     });

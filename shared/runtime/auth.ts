@@ -144,6 +144,9 @@ function takeToken({ authorization, internalAuth }: Credentials): string {
 }
 
 function readKeyId(token: string): string {
+  // Base64 has several spellings of the same bytes, and libraries read them all: one token would have many texts.
+  const isCanonical = token.split('.').every((part) => recode(part) === part);
+  if (!isCanonical) throw refuse('the token is not in base64url as it is made');
   let kid: unknown;
   try {
     kid = decodeProtectedHeader(token).kid;
@@ -159,6 +162,10 @@ function refuse(reason: string, cause?: unknown): ServiceError {
   return new ServiceError('unauthenticated', 'This needs a valid token for exactly this request.', {
     cause: new Error(told),
   });
+}
+
+function recode(part: string): string {
+  return Buffer.from(part, 'base64url').toString('base64url');
 }
 
 function digest(text: string): Buffer {

@@ -11,7 +11,7 @@ export const REQUEST_HASH_CLAIM = 'request_sha256';
 /** What a token for a changing request is bound to. */
 export interface BoundRequest {
   readonly method: string;
-  /** As it stands in the request line, without the query. */
+  /** As it stands in the request line. No request that changes anything has a query. */
   readonly path: string;
   /** Empty where the request has none. */
   readonly idempotencyKey: string;

@@ -71,7 +71,7 @@ async function call({
     tokenId: 'jti',
     request: {
       method,
-      path: path.split('?', 1)[0] ?? '',
+      path,
       idempotencyKey: key ?? '',
       body: Buffer.from(body),
     },
