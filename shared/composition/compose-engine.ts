@@ -1,3 +1,4 @@
+import type { Db } from 'mongodb';
 import { connectMongo } from '../adapters/mongo/connect.ts';
 import { mongoLedger } from '../adapters/mongo/mongo-ledger.ts';
 import { mongoPaymentSearch } from '../adapters/mongo/payment-search.ts';
@@ -8,6 +9,7 @@ import { systemClock } from '../adapters/system/system-clock.ts';
 import { uniqueIds } from '../adapters/system/unique-ids.ts';
 import { withCallDeadline } from '../adapters/tron/call-deadline.ts';
 import { composeNodes } from '../adapters/tron/compose-nodes.ts';
+import type { NodeClient } from '../adapters/tron/node-client.ts';
 import { tronNetwork } from '../adapters/tron/tron-network.ts';
 import { addressOfKey, tronSigner } from '../adapters/tron/tron-signer.ts';
 import type { PaymentSearch } from '../ports/payment-search.ts';
@@ -29,6 +31,17 @@ const HEAD_SKEW_MS_MAX = 5 * 60_000;
 /** Stands around a port and shares its type: tracing, counting, or dying at the seventh call in a test. */
 export type PortWrapper = <T extends object>(port: T) => T;
 
+/** What an engine talks to; the benchmarks watch what goes over it. */
+export interface Connections {
+  readonly db: Db;
+  readonly nodes: readonly NodeClient[];
+}
+
+/** The configured database and nodes. Nothing is dialled yet. */
+export function openConnections(config: Config): Connections {
+  return { db: connectMongo(config.mongo).db, nodes: composeNodes(config, config.service.name) };
+}
+
 /**
  * Everything that pays, put together from the configuration. Nothing is dialled yet.
  * @param wrap put around the ledger and the network, which make every call that leaves the process
@@ -42,6 +55,7 @@ export function composeEngine(config: ConfigWith<'walletKey' | 'encryptionKey'>,
 export function composePayments(
   config: ConfigWith<'walletKey' | 'encryptionKey'>,
   wrap: PortWrapper = (port) => port,
+  { db, nodes }: Connections = openConnections(config),
 ): { readonly engine: Engine; readonly search: PaymentSearch } {
   const { tron, secrets } = config;
   if (addressOfKey(secrets.walletKey.reveal()) !== tron.walletAddress) {
@@ -54,12 +68,11 @@ export function composePayments(
     ]);
   }
   const rules = paymentRules(config);
-  const { db } = connectMongo(config.mongo);
   const ledger = wrap(mongoLedger(db));
   const network = wrap(
     withCallDeadline(
       tronNetwork({
-        nodes: composeNodes(config, config.service.name),
+        nodes,
         genesisBlockId: tron.genesisBlockId,
         feeLimitMaxMicro: tron.feeLimitMaxMicro,
         clock: systemClock,

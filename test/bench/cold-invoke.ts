@@ -2,6 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { composeEnvironment, type FunctionName } from '../../deploy/local/environment.ts';
 import { ensureDevelopmentSecrets, putSecret } from '../../deploy/local/secrets.ts';
+import { functionUrlEvent } from './event.ts';
 import { medianOf } from './measure.ts';
 import type { Stage } from './stage.ts';
 
@@ -92,18 +93,5 @@ function candidateOf(stage: Stage, name: FunctionName, method: string, path: str
 }
 
 function eventOf(method: string, path: string): string {
-  return JSON.stringify({
-    version: '2.0',
-    routeKey: '$default',
-    rawPath: path,
-    rawQueryString: '',
-    headers: { host: 'bench' },
-    requestContext: {
-      http: { method, path, protocol: 'HTTP/1.1', sourceIp: '127.0.0.1', userAgent: 'bench' },
-      requestId: 'bench',
-      stage: '$default',
-      timeEpoch: 0,
-    },
-    isBase64Encoded: false,
-  });
+  return JSON.stringify(functionUrlEvent({ method, path }));
 }

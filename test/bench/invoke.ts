@@ -1,6 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
-import { resolve } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { freePort } from '../support/ports.ts';
 import { type ColdInvoke, measureColdInvokes } from './cold-invoke.ts';
 import {
@@ -12,9 +10,9 @@ import {
   type Target,
 } from './measure.ts';
 import { startServerlessOffline } from './peers.ts';
+import { judge, ratio, writeReport } from './report.ts';
 import { Stage } from './stage.ts';
 
-const REPORT = resolve(import.meta.dirname, '../../dist/bench/invoke.json');
 const REQUESTS_DEFAULT = 3_000;
 const WARM_UP_REQUESTS = 500;
 const THROUGHPUT_ROUNDS = 4;
@@ -197,29 +195,7 @@ function report(ways: readonly Way[], throughput: Throughput, coldInvokes: reado
       `${throughput.functionUrlPerSecond.toFixed(0)} by function URL`,
   );
   for (const { text } of goals) console.log(text);
-  const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? '', node: process.version };
-  mkdirSync(resolve(REPORT, '..'), { recursive: true });
-  writeFileSync(
-    REPORT,
-    `${JSON.stringify({ at: new Date().toISOString(), machine, ways, throughput, coldInvokes, goals }, null, 2)}\n`,
-  );
-  console.log(`written to ${REPORT}`);
-}
-
-function judge(name: string, value: number | undefined, relation: '≤' | '≥', goal: number) {
-  const met = value === undefined ? undefined : relation === '≤' ? value <= goal : value >= goal;
-  const verdict = met === undefined ? 'not measured' : met ? 'met' : 'MISSED';
-  return {
-    name,
-    value,
-    goal,
-    met,
-    text: `${name}: ${value?.toFixed(2) ?? '-'} (goal ${relation} ${goal}) ${verdict}`,
-  };
-}
-
-function ratio(value: number | undefined, reference: number | undefined): string {
-  return value === undefined || reference === undefined ? '-' : (value / reference).toFixed(2);
+  writeReport('invoke', { ways, throughput, coldInvokes, goals });
 }
 
 function firstLine(error: unknown): string {

@@ -1,6 +1,7 @@
 /** `npm run bench -- <name> [options]`: the benchmarks, by name. */
 const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
   invoke: () => import('./invoke.ts'),
+  pay: () => import('./pay.ts'),
 };
 
 const [name = '', ...args] = process.argv.slice(2);
