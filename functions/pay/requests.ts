@@ -1,7 +1,7 @@
 import { ServiceError } from '../../shared/domain/errors.ts';
 import { parseAmount, TRX_AMOUNT_MICRO_MAX } from '../../shared/domain/money.ts';
 import type { PaymentOrder } from '../../shared/domain/payment.ts';
-import { parseTronAddress } from '../../shared/domain/tron-address.ts';
+import { parseTronAddress, ZERO_ADDRESS } from '../../shared/domain/tron-address.ts';
 import type { PaymentFilter } from '../../shared/ports/payment-search.ts';
 import type { Identity } from '../../shared/runtime/auth.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
@@ -52,6 +52,7 @@ export function readOrder(
   if (recipient === rules.contract) {
     throw wrongRecipient('The recipient is the token contract; what it holds is lost.');
   }
+  if (recipient === ZERO_ADDRESS) throw wrongRecipient('Nobody holds the key of this recipient.');
   return { asset: body.asset, amountMicro: amount.amountMicro, recipient, reference: body.reference ?? null };
 }
 
@@ -112,11 +113,14 @@ export function readLimit(limit: string | undefined): number {
   });
 }
 
+/** With its zone: what is local depends on the machine. */
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?(?:Z|[+-]\d\d:\d\d)$/;
+
 const PAGE = 50;
 const PAGE_MAX = 200;
 
 function readInstant(text: string, field: string): number {
-  const ms = /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  const ms = INSTANT.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(ms)) {
     throw new ServiceError('field_invalid', 'The instant must be ISO 8601, such as 2026-01-31T12:00:00Z.', {
       field,

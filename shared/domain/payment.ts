@@ -126,6 +126,9 @@ export interface NodeAnswer {
 /** An attempt keeps its newest answers only. */
 export const ANSWERS_MAX = 20;
 
+/** More attempts than these are not signed, so that a payment cannot outgrow its document. */
+export const ATTEMPTS_MAX = 250;
+
 /** Something that happened to a payment, for people to read. */
 export interface HistoryEntry {
   readonly atMs: number;

@@ -10,6 +10,9 @@ const ADDRESS_BYTES = 21;
 /** A TRON account, in the form that people exchange: base58 with a checksum, beginning with `T`. */
 export type TronAddress = string & { readonly tronAddress: unique symbol };
 
+/** Twenty zero bytes: nobody holds its key, and what is sent there is burned. */
+export const ZERO_ADDRESS = 'T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb' as TronAddress;
+
 /**
  * Reads a base58check TRON address.
  * @returns undefined for anything else: a wrong checksum, the hex form, another chain's address.

@@ -2,6 +2,7 @@ import type { Breaker, Pause, Reservation, SolidHead } from '../domain/breaker.t
 import { ServiceError } from '../domain/errors.ts';
 import { type Asset, formatAmount } from '../domain/money.ts';
 import {
+  ATTEMPTS_MAX,
   type Attempt,
   type EndStatus,
   holdsReservation,
@@ -143,7 +144,13 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
     );
     return end(engine, payment, options, 'refused', refused.message, nowMs, refused);
   }
-  return signAndSend(engine, payment, plan, unnoted === null ? null : noteOf(unnoted));
+  const signingMs = await ledger.serverTimeMs();
+  if (signingMs >= Math.min(payment.payByMs, nowMs + rules.leaseMs)) {
+    // This process has slept. An operator may have stopped or paused payments since it looked, or time has run out.
+    if (unnoted !== null) await noteReservation(engine, payment, unnoted, 'it is to be looked at anew');
+    return { payment: await reread(engine, payment), waitsFor: tooBusy() };
+  }
+  return signAndSend(engine, payment, plan, unnoted === null ? null : noteOf(unnoted), signingMs);
 }
 
 /** What all other unfinished payments may still take from the wallet. */
@@ -175,10 +182,10 @@ async function signAndSend(
   payment: Payment,
   plan: TransferPlan,
   note: ReservationNote | null,
+  nowMs: number,
 ): Promise<Progress> {
-  const { ledger, rules, signer, vault, ids } = engine;
+  const { rules, signer, vault, ids } = engine;
   const guard = guardOf(payment);
-  const nowMs = await ledger.serverTimeMs();
   const expirationMs = Math.max(nowMs, plan.referenceBlock.timestampMs) + rules.expirationMs;
   let timestampMs = nowMs;
   for (let signature = 0; signature < SIGNATURES_MAX; signature += 1) {
@@ -312,7 +319,7 @@ async function expireAttempt(
   options: AdvanceOptions,
   nowMs: number,
 ): Promise<Progress> {
-  if (nowMs >= payment.payByMs) {
+  if (nowMs >= payment.payByMs || payment.attemptNumber >= ATTEMPTS_MAX) {
     const reason = 'no attempt was included in time; each is proven absent from the chain';
     return end(engine, payment, options, 'expired', reason, nowMs);
   }

@@ -612,7 +612,7 @@ describe('a process that wakes late', () => {
     world.pass(21);
     const signing = new Actor();
     const second = race.settle(race.engine(signing));
-    await signing.stopBefore('prepareTransfer');
+    await signing.stopBefore('storeSigned');
     // The last moment to pay passes while one of them is about to sign; the other one finds it passed.
     world.pass(20);
     await slow.stopBefore('closePayment');
@@ -768,6 +768,26 @@ describe('a process that wakes late', () => {
     await expect(network.readSolidHead()).rejects.toMatchObject({ code: 'chain_unavailable' });
 
     expect(world.ledger.breaker.circuit).toEqual(probing);
+  });
+
+  it('does not sign by what it saw before an operator stopped payments', async () => {
+    const race = new Race();
+    const { world } = race;
+    const slow = new Actor();
+    const asked = payOut(race.engine(slow), requestOf(1));
+    await slow.stopBefore('pushReservation');
+    world.isStopped = true;
+    world.pass(21);
+
+    await slow.finish();
+    await asked;
+
+    expect(race.payments()).toMatchObject([{ status: 'accepted', attempts: [] }]);
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(amountOf(1));
+    world.isStopped = false;
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
+    race.expectTruth();
   });
 
   it('does not dial by a permit that ran out while it slept', async () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { countedMicro } from '../../../../shared/domain/limits.ts';
-import { isLive, isSettled } from '../../../../shared/domain/payment.ts';
+import { ATTEMPTS_MAX, isLive, isSettled } from '../../../../shared/domain/payment.ts';
 import { type PayOutRequest, payOut } from '../../../../shared/usecases/pay-out.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
 import { Crash } from '../../../support/simulated-chain.ts';
@@ -140,6 +140,20 @@ describe('settling', () => {
     const { payment } = await payOut(world.engine(), request(25_000_000n));
     await settleToTheEnd(world);
     expect(world.ledger.payments.get(payment.id)).toMatchObject({ status: 'expired' });
+    expectTruth(world);
+  });
+
+  it('gives up after so many attempts that one document holds them, however long it may still be paid', async () => {
+    const world = new World({ payByMs: 86_400_000, expirationMs: 5_000, expirationMarginMs: 1_000 });
+    world.chain.dropsBroadcasts = true;
+    const { payment } = await payOut(world.engine(), request(25_000_000n));
+    for (let round = 0; round < 400; round += 1) {
+      world.pass(10);
+      await settleOnce(world);
+    }
+    const ended = world.ledger.payments.get(payment.id);
+    expect(ended?.status).toBe('expired');
+    expect(ended?.attempts).toHaveLength(ATTEMPTS_MAX);
     expectTruth(world);
   });
 
