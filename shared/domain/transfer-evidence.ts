@@ -54,29 +54,62 @@ export interface NodeTestimony {
   /** Null where the node answered `{}`: it does not hold the transaction in a solid block. */
   readonly transaction: SolidTransaction | null;
   readonly info: SolidTransactionInfo | null;
+  /** The solid block that the info names; null where there is no info, or the node does not hold that block. */
+  readonly block: SolidBlock | null;
+}
+
+/** One solid block. */
+export interface SolidBlock {
+  readonly number: number;
+  readonly blockId: string;
+  readonly parentId: string;
+  readonly timestampMs: number;
+  readonly txIds: readonly string[];
+  /**
+   * Whether the id was computed again from all that the block shows, its transactions included: then nothing in
+   * it can have been left out or changed without changing the id.
+   */
+  readonly isBound: boolean;
 }
 
 export type Evidence =
   | {
       readonly kind: 'paid';
+      readonly blockId: string;
       readonly blockNumber: number;
       readonly blockTimeMs: number;
       readonly feeMicro: bigint;
     }
   | {
       readonly kind: 'reverted';
+      readonly blockId: string;
       readonly blockNumber: number;
       readonly blockTimeMs: number;
       readonly feeMicro: bigint;
       readonly reason: string;
     }
   | { readonly kind: 'contradictory'; readonly reason: string }
-  /** Not in this node's solid history as of its head. */
-  | { readonly kind: 'absent' }
+  /** Not in this node's solid history as of its solid head. */
+  | { readonly kind: 'absent'; readonly headNumber: number }
   | { readonly kind: 'unknown'; readonly reason: string };
 
 /** keccak256("Transfer(address,address,uint256)"): the event every TRC-20 token emits. */
 const TRANSFER_TOPIC = 'ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef';
+
+/**
+ * The longest unsolid end of a healthy chain, in blocks: one for each representative. What a node calls its newest
+ * block counts only so far above its solid head, for nothing else holds it to the truth.
+ */
+const UNSOLID_BLOCKS_MAX = 27;
+
+/**
+ * Leaves out testimonies whose solid head lies in the future: such a node, or its clock, is wrong about all the
+ * rest too.
+ * @param latestMs the database server's time, and some leeway
+ */
+export function credible(testimonies: readonly NodeTestimony[], latestMs: number): NodeTestimony[] {
+  return testimonies.filter(({ solidHead }) => solidHead.timestampMs <= latestMs);
+}
 
 /** Judges one node's testimony about one attempt. */
 export function judgeTestimony(
@@ -85,8 +118,8 @@ export function judgeTestimony(
   testimony: NodeTestimony,
   confirmationsRequired: number,
 ): Evidence {
-  const { transaction, info } = testimony;
-  if (transaction === null && info === null) return { kind: 'absent' };
+  const { transaction, info, block, solidHead } = testimony;
+  if (transaction === null && info === null) return { kind: 'absent', headNumber: solidHead.number };
   // A load balancer may have asked two backends of different height; the next visit sees both.
   if (transaction === null || info === null) {
     return { kind: 'unknown', reason: 'the node holds only half of the transaction so far' };
@@ -94,29 +127,43 @@ export function judgeTestimony(
   if (transaction.txId !== txId || info.txId !== txId) {
     return { kind: 'contradictory', reason: 'the node answered with another transaction' };
   }
-  if (info.blockNumber > testimony.solidHead.number) {
+  if (info.blockNumber > solidHead.number) {
     return { kind: 'unknown', reason: 'the block is ahead of the solid head that the node showed' };
   }
-  if (info.blockTimeMs > testimony.solidHead.timestampMs) {
+  if (info.blockTimeMs > solidHead.timestampMs) {
     return { kind: 'contradictory', reason: 'the block is later than the solid head above it' };
   }
-  const depth = Math.max(testimony.headNumber, testimony.solidHead.number) - info.blockNumber;
+  if (block === null) {
+    return { kind: 'unknown', reason: 'the node does not show the block that it names so far' };
+  }
+  if (block.number !== info.blockNumber || block.timestampMs !== info.blockTimeMs) {
+    return { kind: 'contradictory', reason: 'the receipt and its block disagree about number or time' };
+  }
+  if (!block.txIds.includes(txId)) {
+    return {
+      kind: 'contradictory',
+      reason: 'the block that the receipt names does not hold the transaction',
+    };
+  }
+  const unsolidBlocks = Math.min(Math.max(0, testimony.headNumber - solidHead.number), UNSOLID_BLOCKS_MAX);
+  const depth = solidHead.number + unsolidBlocks - info.blockNumber;
   if (depth < confirmationsRequired) {
     return {
       kind: 'unknown',
       reason: `in a solid block ${depth} deep, ${confirmationsRequired} are required`,
     };
   }
-  return judgeResult(transfer, transaction, info);
+  return judgeResult(transfer, transaction, info, block);
 }
 
 function judgeResult(
   transfer: Transfer,
   transaction: SolidTransaction,
   info: SolidTransactionInfo,
+  { blockId }: SolidBlock,
 ): Evidence {
   const { blockNumber, blockTimeMs, feeMicro } = info;
-  const found = { blockNumber, blockTimeMs, feeMicro };
+  const found = { blockId, blockNumber, blockTimeMs, feeMicro };
   const succeeded = transaction.contractRet === 'SUCCESS';
   if (transaction.contractRet === null) {
     return { kind: 'unknown', reason: 'the node shows no result for the transaction yet' };
@@ -155,28 +202,49 @@ function isTransferLog(log: EventLog, transfer: Transfer): boolean {
 }
 
 /**
- * Joins what several nodes say. Solid evidence wins over absence (a node may lag), and two nodes that
- * contradict each other leave the payment to a person.
+ * Joins what several nodes say. Solid evidence wins over the absence that a node shows which is not yet as far as
+ * that block. A node that is past it and still lacks the transaction leaves all open: it may be a load balancer's
+ * backend that lags, and then the next visit sees it; or one of the two lies, and then nobody can tell which.
+ * Nodes that tell of different blocks, or of different results, leave the payment to a person.
  */
 export function joinEvidence(evidences: readonly Evidence[]): Evidence {
   const contradiction = evidences.find((evidence) => evidence.kind === 'contradictory');
   if (contradiction !== undefined) return contradiction;
-  const paid = evidences.find((evidence) => evidence.kind === 'paid');
-  const reverted = evidences.find((evidence) => evidence.kind === 'reverted');
-  if (paid !== undefined && reverted !== undefined) {
+  const [found, ...others] = evidences.filter(
+    (evidence) => evidence.kind === 'paid' || evidence.kind === 'reverted',
+  );
+  if (found === undefined) {
+    const unknown = evidences.find((evidence) => evidence.kind === 'unknown');
+    return unknown ?? evidences[0] ?? { kind: 'unknown', reason: 'no node answered' };
+  }
+  if (others.some(({ kind }) => kind !== found.kind)) {
     return { kind: 'contradictory', reason: 'one node shows the transfer, another shows it reverted' };
   }
-  const found = paid ?? reverted;
-  if (found !== undefined) return found;
-  const unknown = evidences.find((evidence) => evidence.kind === 'unknown');
-  if (unknown !== undefined) return unknown;
-  return evidences.length === 0 ? { kind: 'unknown', reason: 'no node answered' } : { kind: 'absent' };
+  if (others.some(({ blockId, feeMicro }) => blockId !== found.blockId || feeMicro !== found.feeMicro)) {
+    return { kind: 'contradictory', reason: 'two nodes show it in different blocks, or with different fees' };
+  }
+  if (evidences.some((one) => one.kind === 'absent' && one.headNumber >= found.blockNumber)) {
+    return { kind: 'unknown', reason: 'one node shows it in a solid block, another is past it and lacks it' };
+  }
+  return found;
+}
+
+/** An attempt that may have expired. */
+export interface Expiring {
+  readonly txId: string;
+  readonly referenceBlockId: string;
+  readonly expirationMs: number;
 }
 
 /**
  * The first way to prove that an attempt can no longer land: two independently operated nodes, each with a
  * solid head past the expiration plus a margin, both lacking it when asked after that head. (The other way is a
  * walk of solid blocks, see `provesAbsenceByWalk`.)
+ *
+ * An absence says only as much as the backend that tells it: behind a load balancer the head may come from one
+ * and the absence from another that lags. The margin covers the usual lag, and whoever decides on this asks twice,
+ * the second time only nodes that show the first one's solid head. A walk needs no such care, for its blocks
+ * vouch for themselves.
  */
 export function provesAbsenceByTwoNodes(
   testimonies: readonly NodeTestimony[],
@@ -190,39 +258,43 @@ export function provesAbsenceByTwoNodes(
       testimony.solidHead.timestampMs >= expirationMs + marginMs,
   );
   return (
-    lacking.length === testimonies.length && new Set(lacking.map((testimony) => testimony.node)).size >= 2
+    lacking.length === testimonies.length &&
+    new Set(lacking.map((testimony) => operatorOf(testimony.node))).size >= 2
   );
 }
 
-/** One solid block of a walk. */
-export interface WalkedBlock {
-  readonly number: number;
-  readonly blockId: string;
-  readonly parentId: string;
-  readonly timestampMs: number;
-  readonly txIds: readonly string[];
+/**
+ * Whom a node counts as, by its host and port: two ports of one host are one operator's, for the full node and its
+ * solidity node share their data. On this machine itself, where development chains run, the ports are told apart.
+ */
+export function operatorOf(node: string): string {
+  return /^(?:127\.|localhost|\[::1\])/.test(node) ? node : node.replace(/:\d+$/, '');
 }
 
 /**
  * The second way: every solid block from the reference block to the first one at or past the expiration, parent
  * hash by parent hash, none holding the transaction. A block's transactions are checked against its parent's
  * time (java-tron refuses an expiration at or before the head it builds on), so the first block past the
- * expiration may still hold it and later ones cannot.
+ * expiration may still hold it and later ones cannot. Each block's id must be bound to all it shows, so that a
+ * node cannot pass over a transaction without making up all the blocks that follow.
+ * @param latestMs the database server's time, and some leeway: no block lies in the future
  */
 export function provesAbsenceByWalk(
-  blocks: readonly WalkedBlock[],
-  referenceBlockId: string,
-  txId: string,
-  expirationMs: number,
+  blocks: readonly SolidBlock[],
+  { txId, referenceBlockId, expirationMs }: Expiring,
+  latestMs: number,
 ): boolean {
   const [first] = blocks;
   const last = blocks.at(-1);
-  if (first === undefined || last === undefined) return false;
-  if (first.blockId !== referenceBlockId || last.timestampMs < expirationMs) return false;
+  if (first === undefined || last === undefined || first.blockId !== referenceBlockId) return false;
+  if (last.timestampMs < expirationMs || last.timestampMs > latestMs) return false;
+  return areLinked(blocks) && blocks.every((block) => block.isBound && !block.txIds.includes(txId));
+}
+
+/** Whether each block names the one before it as its parent. */
+export function areLinked(blocks: readonly SolidBlock[]): boolean {
   return blocks.every((block, index) => {
     const parent = blocks[index - 1];
-    const linked =
-      parent === undefined || (block.parentId === parent.blockId && block.number === parent.number + 1);
-    return linked && !block.txIds.includes(txId);
+    return parent === undefined || (block.parentId === parent.blockId && block.number === parent.number + 1);
   });
 }

@@ -1,5 +1,5 @@
 import type { Amounts, SolidHead } from '../domain/breaker.ts';
-import type { NodeTestimony, Transfer, WalkedBlock } from '../domain/transfer-evidence.ts';
+import type { NodeTestimony, SolidBlock, Transfer } from '../domain/transfer-evidence.ts';
 import type { TronAddress } from '../domain/tron-address.ts';
 
 /**
@@ -35,10 +35,11 @@ export interface PaymentNetwork {
 
   /**
    * Walks one node's solid blocks from the reference block to the first block at or past `untilMs`; the node is
-   * one that shows the pinned genesis and the given known solid block. Ends early, and then proves nothing,
-   * where no node's solid chain is that long yet, or out of time.
+   * one that shows the pinned genesis and the given known solid block, and where nodes of several operators are
+   * configured, a second one shows the same last block. Ends early, and then proves nothing, where no node's solid
+   * chain is that long yet, where nobody confirms its end, or out of time; a later walk goes on from there.
    */
-  walkSolidBlocks(fromNumber: number, untilMs: number, knownHead: SolidHead | null): Promise<WalkedBlock[]>;
+  walkSolidBlocks(fromNumber: number, untilMs: number, knownHead: SolidHead | null): Promise<SolidBlock[]>;
 
   /**
    * Asks every node what an account holds in solid blocks, each after reading that node's solid head: what it

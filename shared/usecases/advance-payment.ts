@@ -11,9 +11,8 @@ import {
   type Payment,
 } from '../domain/payment.ts';
 import {
+  credible,
   type Evidence,
-  joinEvidence,
-  judgeTestimony,
   type NodeTestimony,
   provesAbsenceByTwoNodes,
   provesAbsenceByWalk,
@@ -23,6 +22,7 @@ import type { PaymentChange, PaymentEnd, ReservationNote } from '../ports/ledger
 import type { BroadcastAnswer, InFlight, TransferPlan } from '../ports/payment-network.ts';
 import { UnreadableBytes } from '../ports/vault.ts';
 import type { Engine } from './engine.ts';
+import { gatherEvidence } from './gather-evidence.ts';
 import { lookOnceMore } from './look-once-more.ts';
 import {
   closeAccounts,
@@ -252,7 +252,7 @@ async function storeSigned(
 
 /** Looks for the attempt's transaction in solid blocks, and does what that asks for. */
 async function followAttempt(engine: Engine, payment: Payment, options: AdvanceOptions): Promise<Progress> {
-  const { ledger, network, rules } = engine;
+  const { ledger } = engine;
   const attempt = liveAttempt(payment);
   const nowMs = await ledger.serverTimeMs();
   if (attempt === undefined) {
@@ -260,19 +260,15 @@ async function followAttempt(engine: Engine, payment: Payment, options: AdvanceO
     return end(engine, payment, options, 'needs_review', reason, nowMs);
   }
   const { solidHead } = await ledger.readBreaker();
-  let testimonies: NodeTestimony[];
+  const transfer = transferOf(engine, payment);
+  let gathered: Awaited<ReturnType<typeof gatherEvidence>>;
   try {
-    testimonies = await network.takeTestimony(attempt.txId, solidHead);
+    gathered = await gatherEvidence(engine, transfer, attempt.txId, solidHead, nowMs);
   } catch (error) {
     if (error instanceof ServiceError) return { payment, waitsFor: error };
     throw error;
   }
-  const transfer = transferOf(engine, payment);
-  const evidence = joinEvidence(
-    testimonies.map((testimony) =>
-      judgeTestimony(transfer, attempt.txId, testimony, rules.confirmationsRequired),
-    ),
-  );
+  const { evidence, testimonies } = gathered;
   switch (evidence.kind) {
     case 'paid':
       return end(engine, payment, options, 'confirmed', null, nowMs, null, evidence);
@@ -285,32 +281,55 @@ async function followAttempt(engine: Engine, payment: Payment, options: AdvanceO
     case 'unknown':
       return progress(payment);
     case 'absent':
-      if (await isProvenAbsent(engine, attempt, testimonies, solidHead))
+      if (await isProvenAbsent(engine, attempt, testimonies, solidHead, nowMs))
         return expireAttempt(engine, payment, options, nowMs);
       return rebroadcast(engine, payment, options, attempt, nowMs);
   }
 }
 
+/**
+ * Whether nothing can come of the attempt any more. The server's own clock must be past its time too: the head that
+ * a node shows is the node's to choose, and no attempt ends early by it.
+ */
 async function isProvenAbsent(
   engine: Engine,
   attempt: Attempt,
-  testimonies: NodeTestimony[],
+  testimonies: readonly NodeTestimony[],
   knownHead: SolidHead | null,
+  nowMs: number,
 ): Promise<boolean> {
-  const { expirationMs, txId } = attempt;
-  if (provesAbsenceByTwoNodes(testimonies, expirationMs, engine.rules.expirationMarginMs)) return true;
-  if (!testimonies.some(({ solidHead }) => solidHead.timestampMs >= expirationMs)) return false;
+  const { network, rules } = engine;
+  const { expirationMs } = attempt;
+  const provenMs = expirationMs + rules.expirationMarginMs;
+  if (nowMs < provenMs) return false;
   try {
-    const blocks = await engine.network.walkSolidBlocks(
-      attempt.referenceBlockNumber,
-      expirationMs,
-      knownHead,
-    );
-    return provesAbsenceByWalk(blocks, attempt.referenceBlockId, txId, expirationMs);
+    if (await isProvenTwice(engine, attempt, testimonies, nowMs)) return true;
+    // Where there are two nodes, the way that needs no walk has its chance first.
+    const walkFromMs = testimonies.length > 1 ? provenMs : expirationMs;
+    if (!testimonies.some(({ solidHead }) => solidHead.timestampMs >= walkFromMs)) return false;
+    const blocks = await network.walkSolidBlocks(attempt.referenceBlockNumber, expirationMs, knownHead);
+    return provesAbsenceByWalk(blocks, attempt, nowMs + rules.headSkewMsMax);
   } catch (error) {
     if (error instanceof ServiceError) return false;
     throw error;
   }
+}
+
+/**
+ * Two nodes that lack it are asked once more, now for the solid head that the lower of them showed: so both show
+ * the same block past the expiration, and an absence told by a backend that lagged behind is found out.
+ */
+async function isProvenTwice(
+  { network, rules }: Engine,
+  { txId, expirationMs }: Attempt,
+  testimonies: readonly NodeTestimony[],
+  nowMs: number,
+): Promise<boolean> {
+  const isProven = (by: readonly NodeTestimony[]) =>
+    provesAbsenceByTwoNodes(by, expirationMs, rules.expirationMarginMs);
+  const [lowestHead] = testimonies.map(({ solidHead }) => solidHead).sort((a, b) => a.number - b.number);
+  if (lowestHead === undefined || !isProven(testimonies)) return false;
+  return isProven(credible(await network.takeTestimony(txId, lowestHead), nowMs + rules.headSkewMsMax));
 }
 
 async function expireAttempt(

@@ -6,8 +6,9 @@ import {
   holdsReservation,
   type Payment,
 } from '../domain/payment.ts';
-import { joinEvidence, judgeTestimony, type Transfer } from '../domain/transfer-evidence.ts';
+import type { Evidence, Transfer } from '../domain/transfer-evidence.ts';
 import type { Engine } from './engine.ts';
+import { gatherEvidence } from './gather-evidence.ts';
 import { guardOf } from './reserve-and-close.ts';
 import { trip } from './trip.ts';
 
@@ -32,16 +33,15 @@ async function look(
   attempt: Attempt,
   transfer: Transfer,
 ): Promise<'landed' | 'absent' | 'unclear'> {
-  const { ledger, network, rules } = engine;
+  const { ledger } = engine;
   const { solidHead } = await ledger.readBreaker();
-  const testimonies = await network.takeTestimony(attempt.txId, solidHead).catch((error: unknown) => {
-    if (error instanceof ServiceError) return [];
-    throw error;
-  });
-  const evidence = joinEvidence(
-    testimonies.map((testimony) =>
-      judgeTestimony(transfer, attempt.txId, testimony, rules.confirmationsRequired),
-    ),
+  const askedAtMs = await ledger.serverTimeMs();
+  const evidence = await gatherEvidence(engine, transfer, attempt.txId, solidHead, askedAtMs).then(
+    (gathered) => gathered.evidence,
+    (error: unknown): Evidence => {
+      if (error instanceof ServiceError) return { kind: 'unknown', reason: error.message };
+      throw error;
+    },
   );
   if (evidence.kind === 'absent' || evidence.kind === 'reverted') return 'absent';
   if (evidence.kind !== 'paid') return 'unclear';

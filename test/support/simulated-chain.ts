@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Amounts, SolidHead } from '../../shared/domain/breaker.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
 import type { Asset } from '../../shared/domain/money.ts';
-import type { NodeTestimony, Transfer, WalkedBlock } from '../../shared/domain/transfer-evidence.ts';
+import type { NodeTestimony, SolidBlock, Transfer } from '../../shared/domain/transfer-evidence.ts';
 import { addressToHex, addressToWord, type TronAddress } from '../../shared/domain/tron-address.ts';
 import type {
   BroadcastAnswer,
@@ -189,7 +189,7 @@ export class SimulatedChain {
     const found = this.included.get(txId);
     const testimony = { node: 'simulated', solidHead, headNumber: this.head.number };
     if (found === undefined || found.block.number > solidHead.number) {
-      return { ...testimony, transaction: null, info: null };
+      return { ...testimony, transaction: null, info: null, block: null };
     }
     const { pending, block: holder, reverted } = found;
     const { transfer } = pending;
@@ -215,15 +215,21 @@ export class SimulatedChain {
         result: reverted ? 'FAILED' : null,
         logs: isToken && !reverted ? [log] : [],
       },
+      block: this.#show(holder.number),
     };
   }
 
-  #walk(fromNumber: number, untilMs: number): WalkedBlock[] {
-    const walked: WalkedBlock[] = [];
+  #show(number: number): SolidBlock {
+    const parentId = this.blocks[number - 1]?.blockId ?? '';
+    return { ...at(this.blocks, number), parentId, isBound: true };
+  }
+
+  #walk(fromNumber: number, untilMs: number): SolidBlock[] {
+    const walked: SolidBlock[] = [];
     for (let number = fromNumber; number <= this.solidHead.number; number += 1) {
-      const { blockId, timestampMs, txIds } = at(this.blocks, number);
-      walked.push({ number, blockId, parentId: this.blocks[number - 1]?.blockId ?? '', timestampMs, txIds });
-      if (timestampMs >= untilMs) break;
+      const block = this.#show(number);
+      walked.push(block);
+      if (block.timestampMs >= untilMs) break;
     }
     return walked;
   }

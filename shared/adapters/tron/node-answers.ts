@@ -3,11 +3,12 @@ import type { SolidHead } from '../../domain/breaker.ts';
 import { ServiceError } from '../../domain/errors.ts';
 import type {
   EventLog,
+  SolidBlock,
   SolidTransaction,
   SolidTransactionInfo,
-  WalkedBlock,
 } from '../../domain/transfer-evidence.ts';
 import type { TronAddress } from '../../domain/tron-address.ts';
+import { isBoundById } from './block-hash.ts';
 import type { JsonObject } from './node-client.ts';
 
 /**
@@ -26,11 +27,13 @@ export function readHead(answer: JsonObject): SolidHead {
   return { number, blockId, timestampMs };
 }
 
-export function readWalkedBlock(answer: JsonObject): WalkedBlock {
+/** A whole block, with its transactions' ids computed from their bytes. */
+export function readBlock(answer: JsonObject): SolidBlock {
   const transactions = answer.transactions === undefined ? [] : array(answer.transactions, 'transactions');
   return {
     ...readBlockHeader(answer),
     txIds: transactions.map((transaction) => rawTxId(object(transaction, 'transaction'))),
+    isBound: isBoundById(answer),
   };
 }
 

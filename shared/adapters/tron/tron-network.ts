@@ -1,7 +1,13 @@
 import type { SolidHead } from '../../domain/breaker.ts';
 import { ServiceError } from '../../domain/errors.ts';
 import { formatAmount } from '../../domain/money.ts';
-import type { NodeTestimony, Transfer, WalkedBlock } from '../../domain/transfer-evidence.ts';
+import {
+  areLinked,
+  type NodeTestimony,
+  operatorOf,
+  type SolidBlock,
+  type Transfer,
+} from '../../domain/transfer-evidence.ts';
 import { addressToWord, type TronAddress } from '../../domain/tron-address.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type {
@@ -12,7 +18,7 @@ import type {
   PaymentNetwork,
   TransferPlan,
 } from '../../ports/payment-network.ts';
-import { withPartOfCall } from './call-deadline.ts';
+import { leftOfCallMs, withPartOfCall } from './call-deadline.ts';
 import { chainAway, compareSolidHead, GenuineNodes } from './genuine-nodes.ts';
 import {
   array,
@@ -22,10 +28,10 @@ import {
   readHead,
   readTransaction,
   readTransactionInfo,
-  readWalkedBlock,
   text,
 } from './node-answers.ts';
 import type { JsonObject, NodeClient } from './node-client.ts';
+import { SolidBlocks } from './solid-blocks.ts';
 import {
   type ChainPrices,
   readEnergyUsed,
@@ -50,13 +56,14 @@ const PRICES_AGE_MS_MAX = 10 * 60_000;
 const WALK_WIDTH = 8;
 /** More blocks than an hour's worth are never walked. */
 const WALK_BLOCKS_MAX = 4_000;
-/** A walk must end well within one invocation; some 100 blocks of a usual attempt take seconds, even over Tor. */
+/** A walk must end well within one invocation; the next one goes on from the blocks that it has read. */
 const WALK_MS_MAX = 15_000;
 
 /** The TRON network behind one or more nodes' HTTP APIs. */
 export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   const { nodes, clock } = settings;
   const genuine = new GenuineNodes(nodes, settings.genesisBlockId);
+  const solidBlocks = new SolidBlocks();
   // By node, so that what a node of another network said is never used for this one.
   const prices = new Map<NodeClient, { readonly value: ChainPrices; readonly readAtMs: number }>();
 
@@ -154,7 +161,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     readHoldings: (account, knownHead) => fromEach((node) => readHoldingsOn(node, account, knownHead)),
 
     async walkSolidBlocks(fromNumber, untilMs, knownHead) {
-      let longest: WalkedBlock[] | undefined;
+      let longest: SolidBlock[] | undefined;
       let failure: unknown = chainAway('no node is configured');
       for (const [index, node] of nodes.entries()) {
         try {
@@ -162,8 +169,12 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
             walkOn(node, fromNumber, untilMs, knownHead),
           );
           // A node that lags proves nothing; the next one may be far enough.
-          if (isPast(walked.at(-1), untilMs)) return walked;
-          if (walked.length >= (longest?.length ?? 0)) longest = walked;
+          const last = walked.at(-1);
+          if (!isPast(last, untilMs)) {
+            if (walked.length >= (longest?.length ?? 0)) longest = walked;
+          } else if (await isWitnessed(node, last)) return walked;
+          // One node's word alone is no proof where others are configured: the walk stops short of its end.
+          else longest ??= walked.slice(0, -1);
         } catch (error) {
           if (!(error instanceof ServiceError) || error.code !== 'chain_unavailable') throw error;
           failure = error;
@@ -216,10 +227,13 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     ]);
     if (known === 'behind') return null;
     const isFound = transaction !== null && info !== null;
-    const headNumber = isFound
-      ? readHead(await node.post('/wallet/getnowblock', {})).number
-      : solidHead.number;
-    return { node: node.host, solidHead, headNumber, transaction, info };
+    const [headNumber, block] = isFound
+      ? await Promise.all([
+          node.post('/wallet/getnowblock', {}).then((answer) => readHead(answer).number),
+          solidBlocks.read(node, info.blockNumber),
+        ])
+      : [solidHead.number, null];
+    return { node: node.host, solidHead, headNumber, transaction, info, block };
   }
 
   async function walkOn(
@@ -227,15 +241,53 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     fromNumber: number,
     untilMs: number,
     knownHead: SolidHead | null,
-  ): Promise<WalkedBlock[]> {
+  ): Promise<SolidBlock[]> {
     await genuine.assertGenesis(node);
     const solidHead = readHead(await node.post('/walletsolidity/getnowblock', {}));
     if ((await compareSolidHead(node, solidHead, knownHead)) === 'behind') return [];
-    return walk(node, clock, fromNumber, untilMs);
+    const blocks = await walk(node, fromNumber, untilMs);
+    if (!areLinked(blocks)) solidBlocks.forget(node);
+    return blocks;
+  }
+
+  async function walk(node: NodeClient, fromNumber: number, untilMs: number): Promise<SolidBlock[]> {
+    const blocks: SolidBlock[] = [];
+    // The rest of the call is for what is still on its way then, and for the witness.
+    const endMs = clock.nowMs() + Math.min(WALK_MS_MAX, leftOfCallMs() / 2);
+    for (let next = fromNumber; next < fromNumber + WALK_BLOCKS_MAX; next += WALK_WIDTH) {
+      if (clock.nowMs() >= endMs) return blocks;
+      const read = await Promise.all(
+        Array.from({ length: WALK_WIDTH }, (_, offset) => solidBlocks.read(node, next + offset)),
+      );
+      for (const block of read) {
+        if (block === null) return blocks;
+        blocks.push(block);
+        if (isPast(block, untilMs)) return blocks;
+      }
+    }
+    return blocks;
+  }
+
+  /**
+   * Whether a second operator's node shows the same block at the end of a walk. The block's id fixes all blocks
+   * before it, so both would have to lie. Where one operator alone is configured, its word has to do.
+   */
+  async function isWitnessed(walked: NodeClient, last: SolidBlock): Promise<boolean> {
+    const others = nodes.filter(({ host }) => operatorOf(host) !== operatorOf(walked.host));
+    for (const node of others) {
+      try {
+        await genuine.assertGenesis(node);
+        const shown = await node.post('/walletsolidity/getblockbynum', { num: last.number });
+        if (!isAbsent(shown) && readHead(shown).blockId === last.blockId) return true;
+      } catch (error) {
+        if (!(error instanceof ServiceError) || error.code !== 'chain_unavailable') throw error;
+      }
+    }
+    return others.length === 0;
   }
 }
 
-function isPast(block: WalkedBlock | undefined, untilMs: number): boolean {
+function isPast(block: SolidBlock | undefined, untilMs: number): block is SolidBlock {
   return block !== undefined && block.timestampMs >= untilMs;
 }
 
@@ -274,33 +326,6 @@ const UNCLEAR_CODES: ReadonlySet<string> = new Set([
   // Expiry is checked before duplicates, so a transaction that has landed can get it.
   'TRANSACTION_EXPIRATION_ERROR',
 ]);
-
-async function walk(
-  node: NodeClient,
-  clock: Clock,
-  fromNumber: number,
-  untilMs: number,
-): Promise<WalkedBlock[]> {
-  const blocks: WalkedBlock[] = [];
-  const endMs = clock.nowMs() + WALK_MS_MAX;
-  for (let next = fromNumber; next < fromNumber + WALK_BLOCKS_MAX; next += WALK_WIDTH) {
-    if (clock.nowMs() >= endMs) return blocks;
-    const answers = await Promise.all(
-      Array.from({ length: WALK_WIDTH }, (_, offset) =>
-        node.post('/walletsolidity/getblockbynum', { num: next + offset }),
-      ),
-    );
-    for (const [offset, answer] of answers.entries()) {
-      if (isAbsent(answer)) return blocks;
-      const block = readWalkedBlock(answer);
-      if (block.number !== next + offset)
-        throw chainAway(`${node.host} answered with another block than the one asked for`);
-      blocks.push(block);
-      if (isPast(block, untilMs)) return blocks;
-    }
-  }
-  return blocks;
-}
 
 /** The account's TRX in solid blocks, in sun; an account that does not exist has none. */
 export async function readTrxBalance(node: NodeClient, address: TronAddress): Promise<bigint> {

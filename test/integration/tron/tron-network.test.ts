@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { blockIdOf as headerHash, merkleRoot } from '../../../shared/adapters/tron/block-hash.ts';
 import { withCallDeadline } from '../../../shared/adapters/tron/call-deadline.ts';
 import { directDialer } from '../../../shared/adapters/tron/dialer.ts';
 import { nodeClient } from '../../../shared/adapters/tron/node-client.ts';
@@ -42,23 +43,38 @@ const TX_ID = String(TX.txID);
 
 // --- a small chain, block by block, in the form in which nodes show it ---
 
-function blockIdOf(number: number, seed = 'main'): string {
-  const tail = createHash('sha256').update(`${seed}/${number}`).digest('hex').slice(16);
-  return number.toString(16).padStart(16, '0') + tail;
+type ShownBlock = ReturnType<typeof seal>;
+
+/** Blocks as they were made, by chain and number: an id depends on all blocks before it. */
+const made = new Map<string, ShownBlock>();
+
+function seal(header: Record<string, unknown>, transactions?: readonly unknown[]) {
+  const raw_data = { ...header, txTrieRoot: merkleRoot(transactions ?? []) };
+  const shown = { blockID: headerHash(raw_data), block_header: { raw_data } };
+  return transactions === undefined ? shown : { ...shown, transactions };
 }
 
 function block(
   number: number,
   change: { seed?: string; parentHash?: string; timestamp?: number; transactions?: unknown[] } = {},
-) {
+): ShownBlock {
   const { seed = 'main', transactions } = change;
+  const isPlain = Object.keys(change).every((key) => key === 'seed');
+  const known = made.get(`${seed}/${number}`);
+  if (isPlain && known !== undefined) return known;
   const parentHash = change.parentHash ?? (number === 0 ? '0'.repeat(64) : blockIdOf(number - 1, seed));
   const timestamp = change.timestamp ?? START_MS + number * 3_000;
-  return {
-    blockID: blockIdOf(number, seed),
-    block_header: { raw_data: number === 0 ? { parentHash } : { number, parentHash, timestamp } },
-    ...(transactions === undefined ? {} : { transactions }),
-  };
+  const witness_address = `41${createHash('sha256').update(seed).digest('hex').slice(24)}`;
+  const shown = seal(
+    number === 0 ? { parentHash, witness_address } : { number, parentHash, timestamp, witness_address },
+    transactions,
+  );
+  if (isPlain) made.set(`${seed}/${number}`, shown);
+  return shown;
+}
+
+function blockIdOf(number: number, seed = 'main'): string {
+  return block(number, { seed }).blockID;
 }
 
 const SOLID_HEIGHT = 100;
@@ -156,6 +172,10 @@ function breakNode(node: FakeNode, reply: Answer = new Reply(503, 'no')): void {
 
 function makeForeign(node: FakeNode): void {
   node.table['/wallet/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, {}, 'another network');
+}
+
+function set(node: FakeNode, path: string, answer: Answer): void {
+  node.table[path] = answer;
 }
 
 function paths(node: FakeNode): string[] {
@@ -314,20 +334,32 @@ describe('testimony', () => {
     expect(paths(nodes[0])).toContain('/walletsolidity/gettransactionbyid');
   });
 
-  it('shows what was found, by its bytes, and the height of the node', async () => {
+  it('shows what was found, by its bytes, with its block and the height of the node', async () => {
     nodes[0].table['/walletsolidity/gettransactionbyid'] = TX;
     nodes[0].table['/walletsolidity/gettransactioninfobyid'] = recordedAnswer(
       'fn-gettransactioninfobyid-trx',
     );
+    const holder = block(51, { transactions: [TX] });
+    set(nodes[0], '/walletsolidity/getblockbynum', blocksUpTo(SOLID_HEIGHT, { 51: holder }));
     const [testimony] = await network(1).takeTestimony(TX_ID, null);
     expect(testimony).toMatchObject({
       headNumber: SOLID_HEIGHT + 20,
       transaction: { txId: TX_ID, contractRet: 'SUCCESS' },
       info: { txId: TX_ID, blockNumber: 51 },
+      block: { number: 51, blockId: holder.blockID, txIds: [TX_ID], isBound: true },
     });
     // Solid blocks alone: a node shows pending transactions too, where it is asked for them.
     const asked = paths(nodes[0]).filter((path) => path.includes('gettransaction'));
     expect(asked.every((path) => path.startsWith('/walletsolidity/'))).toBe(true);
+  });
+
+  it('has no block where the backend that is asked for it is not that far', async () => {
+    set(nodes[0], '/walletsolidity/gettransactionbyid', TX);
+    set(nodes[0], '/walletsolidity/gettransactioninfobyid', recordedAnswer('fn-gettransactioninfobyid-trx'));
+    set(nodes[0], '/walletsolidity/getblockbynum', blocksUpTo(50));
+    expect(await network(1).takeTestimony(TX_ID, null)).toMatchObject([
+      { block: null, info: { txId: TX_ID } },
+    ]);
   });
 
   it.each<[string, (node: FakeNode) => void]>([
@@ -468,17 +500,88 @@ describe('what nodes answer to a broadcast', () => {
 
 describe('a walk over solid blocks', () => {
   const timeOf = (number: number) => START_MS + number * 3_000;
+  const expiring = (fromNumber: number, untilNumber: number) => ({
+    txId: TX_ID,
+    referenceBlockId: blockIdOf(fromNumber),
+    expirationMs: timeOf(untilNumber),
+  });
   const proves = (blocks: Parameters<typeof provesAbsenceByWalk>[0], untilNumber: number) =>
-    provesAbsenceByWalk(blocks, blockIdOf(40), TX_ID, timeOf(untilNumber));
+    provesAbsenceByWalk(blocks, expiring(40, untilNumber), timeOf(SOLID_HEIGHT));
 
-  it('passes over a node that lags, and one that shows another chain', async () => {
-    nodes[0].table['/walletsolidity/getnowblock'] = block(50);
-    nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(50);
-    expect(proves(await network(1).walkSolidBlocks(40, timeOf(60), null), 60)).toBe(false);
-    expect(proves(await network().walkSolidBlocks(40, timeOf(60), null), 60)).toBe(true);
+  it('passes over a node that lags behind the known solid block', async () => {
+    set(nodes[0], '/walletsolidity/getnowblock', block(80));
+    set(nodes[0], '/walletsolidity/getblockbynum', blocksUpTo(80));
+    expect(await network(1).walkSolidBlocks(40, timeOf(60), solidHead)).toEqual([]);
     expect(proves(await network().walkSolidBlocks(40, timeOf(60), solidHead), 60)).toBe(true);
+  });
+
+  it('passes over a node that shows another chain than the one that was seen', async () => {
     const elsewhere = { ...solidHead, blockId: blockIdOf(SOLID_HEIGHT, 'a fork') };
-    expect(proves(await network().walkSolidBlocks(40, timeOf(60), elsewhere), 60)).toBe(false);
+    await expect(network().walkSolidBlocks(40, timeOf(60), elsewhere)).rejects.toEqual(unavailable);
+  });
+
+  it.each<[string, (node: FakeNode) => void]>([
+    ['does not have it yet', (node) => set(node, '/walletsolidity/getblockbynum', blocksUpTo(59))],
+    ['is away', breakNode],
+    ['belongs to another network', makeForeign],
+    [
+      'shows another block there',
+      (node) => set(node, '/walletsolidity/getblockbynum', blocksUpTo(SOLID_HEIGHT, {}, 'a fork')),
+    ],
+  ])('proves nothing where the other node %s at the walk’s end', async (_, spoil) => {
+    spoil(nodes[1]);
+    const blocks = await network().walkSolidBlocks(40, timeOf(60), null);
+    expect(blocks.at(-1)?.number).toBe(59);
+    expect(proves(blocks, 60)).toBe(false);
+    // With one node configured, its word has to do.
+    expect(proves(await network(1).walkSolidBlocks(40, timeOf(60), null), 60)).toBe(true);
+  });
+
+  it('proves nothing where a node leaves a transaction out of a block', async () => {
+    const whole = block(50, { transactions: [TX] });
+    // The blocks behind it are made to fit, as those of a chain that holds it do.
+    const after = Array.from({ length: 20 }, (_, index) => 51 + index);
+    const replaced: Record<number, ShownBlock> = { 50: whole };
+    for (const number of after) {
+      replaced[number] = block(number, { parentHash: replaced[number - 1]?.blockID ?? '' });
+    }
+    nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, replaced);
+    expect((await network(1).walkSolidBlocks(40, timeOf(60), null)).flatMap(({ txIds }) => txIds)).toEqual([
+      TX_ID,
+    ]);
+    const { transactions: _left, ...without } = whole as ShownBlock & { transactions: unknown };
+    nodes[0].table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, { ...replaced, 50: without });
+    const blocks = await network(1).walkSolidBlocks(40, timeOf(60), null);
+    expect(blocks.map(({ isBound }) => isBound).indexOf(false)).toBe(10);
+    expect(proves(blocks, 60)).toBe(false);
+  });
+
+  it('goes on where the last one ran out of time, and asks for no block twice', async () => {
+    let isSlow = true;
+    const plain = blocksUpTo(SOLID_HEIGHT) as (body: object) => unknown;
+    set(nodes[0], '/walletsolidity/getblockbynum', (body: object) => {
+      if (isSlow) nowMs += 1_000;
+      return plain(body);
+    });
+    const patient = network(1);
+    const first = await patient.walkSolidBlocks(40, timeOf(60), null);
+    expect(first.at(-1)?.number).toBe(55);
+    expect(proves(first, 60)).toBe(false);
+    isSlow = false;
+    const askedBefore = nodes[0].asked.length;
+    const second = await patient.walkSolidBlocks(40, timeOf(60), null);
+    expect(proves(second, 60)).toBe(true);
+    const asked = nodes[0].asked.slice(askedBefore).filter(({ path }) => path.endsWith('getblockbynum'));
+    expect(asked.map(({ body }) => body.num)).toEqual([56, 57, 58, 59, 60, 61, 62, 63]);
+  });
+
+  it('forgets blocks that did not fit together', async () => {
+    const misfit = block(50, { parentHash: blockIdOf(49, 'a fork') });
+    set(nodes[0], '/walletsolidity/getblockbynum', blocksUpTo(SOLID_HEIGHT, { 50: misfit }));
+    const once = network(1);
+    expect(proves(await once.walkSolidBlocks(40, timeOf(60), null), 60)).toBe(false);
+    set(nodes[0], '/walletsolidity/getblockbynum', blocksUpTo(SOLID_HEIGHT));
+    expect(proves(await once.walkSolidBlocks(40, timeOf(60), null), 60)).toBe(true);
   });
 
   it('ends with the first block at or past the time, however many were asked for', async () => {
@@ -498,7 +601,7 @@ describe('a walk over solid blocks', () => {
   it('ends early where the solid chain does, and then proves nothing', async () => {
     const blocks = await network(1).walkSolidBlocks(90, timeOf(200), null);
     expect(blocks.at(-1)?.number).toBe(SOLID_HEIGHT);
-    expect(provesAbsenceByWalk(blocks, blockIdOf(90), TX_ID, timeOf(200))).toBe(false);
+    expect(provesAbsenceByWalk(blocks, expiring(90, 200), timeOf(200))).toBe(false);
   });
 
   it('proves nothing over a gap, or where it does not begin with the reference block', async () => {
@@ -509,9 +612,8 @@ describe('a walk over solid blocks', () => {
     expect(
       provesAbsenceByWalk(
         await network(1).walkSolidBlocks(41, timeOf(45), null),
-        blockIdOf(40),
-        TX_ID,
-        timeOf(45),
+        expiring(40, 45),
+        timeOf(SOLID_HEIGHT),
       ),
     ).toBe(false);
   });

@@ -1,14 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import {
+  credible,
   type Evidence,
   joinEvidence,
   judgeTestimony,
   type NodeTestimony,
+  operatorOf,
   provesAbsenceByTwoNodes,
   provesAbsenceByWalk,
+  type SolidBlock,
   type SolidTransactionInfo,
   type Transfer,
-  type WalkedBlock,
 } from '../../../../shared/domain/transfer-evidence.ts';
 import { addressToHex, addressToWord } from '../../../../shared/domain/tron-address.ts';
 import { CONTRACT, RECIPIENT, WALLET } from '../../../support/test-engine.ts';
@@ -40,6 +42,14 @@ const INFO: SolidTransactionInfo = {
   logs: [LOG],
 };
 const HEAD = { number: 120, blockId: '00', timestampMs: 360_000 };
+const BLOCK: SolidBlock = {
+  number: 100,
+  blockId: 'block-100',
+  parentId: 'block-99',
+  timestampMs: 300_000,
+  txIds: ['other', TX],
+  isBound: true,
+};
 
 function testimony(over: Partial<NodeTestimony> = {}): NodeTestimony {
   return {
@@ -48,6 +58,7 @@ function testimony(over: Partial<NodeTestimony> = {}): NodeTestimony {
     headNumber: 139,
     transaction: { txId: TX, contractRet: 'SUCCESS' },
     info: INFO,
+    block: BLOCK,
     ...over,
   };
 }
@@ -58,7 +69,13 @@ const withInfo = (over: Partial<SolidTransactionInfo>) => judge({ info: { ...INF
 
 describe('one node about one transaction', () => {
   it('shows it paid by a solid success with the Transfer event of this payment', () => {
-    expect(judge()).toEqual({ kind: 'paid', blockNumber: 100, blockTimeMs: 300_000, feeMicro: 345_000n });
+    expect(judge()).toEqual({
+      kind: 'paid',
+      blockId: 'block-100',
+      blockNumber: 100,
+      blockTimeMs: 300_000,
+      feeMicro: 345_000n,
+    });
   });
 
   it('shows TRX paid without a receipt result or an event', () => {
@@ -67,7 +84,10 @@ describe('one node about one transaction', () => {
   });
 
   it('shows it absent when it holds neither half', () => {
-    expect(judge({ transaction: null, info: null })).toEqual({ kind: 'absent' });
+    expect(judge({ transaction: null, info: null, block: null })).toEqual({
+      kind: 'absent',
+      headNumber: 120,
+    });
   });
 
   it.each<[string, Partial<NodeTestimony>]>([
@@ -75,6 +95,7 @@ describe('one node about one transaction', () => {
     ['only the info is there', { transaction: null }],
     ['the block is ahead of the solid head', { solidHead: { ...HEAD, number: 99 } }],
     ['the block is not deep enough', { headNumber: 118, solidHead: { ...HEAD, number: 118 } }],
+    ['the block itself is not there', { block: null }],
     ['the transaction has no result yet', { transaction: { txId: TX, contractRet: null } }],
   ])('tells nothing when %s', (_, over) => {
     expect(judge(over).kind).toBe('unknown');
@@ -95,6 +116,9 @@ describe('one node about one transaction', () => {
     ['another transaction id', judge({ transaction: { txId: 'cd'.repeat(32), contractRet: 'SUCCESS' } })],
     ['the info of another transaction', withInfo({ txId: 'cd'.repeat(32) })],
     ['a block from the future', withInfo({ blockTimeMs: HEAD.timestampMs + 1 })],
+    ['a block of another height', judge({ block: { ...BLOCK, number: 101 } })],
+    ['a block of another time', judge({ block: { ...BLOCK, timestampMs: 300_001 } })],
+    ['a block that does not hold it', judge({ block: { ...BLOCK, txIds: ['other'] } })],
     ['success with a failed receipt', withInfo({ result: 'FAILED' })],
     ['success with a receipt of REVERT', withInfo({ receiptResult: 'REVERT' })],
     ['failure without a failed receipt', judge({ transaction: { txId: TX, contractRet: 'REVERT' } })],
@@ -124,16 +148,56 @@ describe('one node about one transaction', () => {
   });
 });
 
+describe('how deep a block lies', () => {
+  const depth = (headNumber: number, solidNumber: number, required: number) =>
+    judgeTestimony(
+      TRANSFER,
+      TX,
+      testimony({ headNumber, solidHead: { ...HEAD, number: solidNumber } }),
+      required,
+    ).kind;
+
+  it('counts what lies above the solid head too, as far as a healthy chain has it', () => {
+    expect(depth(119, 100, 19)).toBe('paid');
+    expect(depth(118, 100, 19)).toBe('unknown');
+    expect(depth(127, 100, 27)).toBe('paid');
+  });
+
+  it('is not made up by a head number out of all proportion', () => {
+    expect(depth(Number.MAX_SAFE_INTEGER, 100, 28)).toBe('unknown');
+    expect(depth(Number.MAX_SAFE_INTEGER, 101, 28)).toBe('paid');
+  });
+
+  it('counts from the solid head where the newest block lags behind it', () => {
+    expect(depth(3, 119, 19)).toBe('paid');
+  });
+});
+
+describe('a solid head from the future', () => {
+  it('takes the credit from all that the node says', () => {
+    const late = testimony({ node: 'late' });
+    const ahead = testimony({ node: 'ahead', solidHead: { ...HEAD, timestampMs: HEAD.timestampMs + 1 } });
+    expect(credible([ahead, late], HEAD.timestampMs)).toEqual([late]);
+    expect(credible([ahead], HEAD.timestampMs)).toEqual([]);
+  });
+});
+
 describe('several nodes', () => {
-  const paid: Evidence = { kind: 'paid', blockNumber: 1, blockTimeMs: 1, feeMicro: 0n };
+  const paid = { kind: 'paid', blockId: 'a', blockNumber: 5, blockTimeMs: 1, feeMicro: 0n } as const;
   const reverted: Evidence = { ...paid, kind: 'reverted', reason: 'REVERT' };
-  const absent: Evidence = { kind: 'absent' };
+  const absent: Evidence = { kind: 'absent', headNumber: 4 };
+  const pastIt: Evidence = { kind: 'absent', headNumber: 5 };
   const unknown: Evidence = { kind: 'unknown', reason: '' };
   const contradictory: Evidence = { kind: 'contradictory', reason: '' };
 
   it.each<[string, Evidence[], Evidence['kind']]>([
     ['solid evidence wins over a node that lags', [absent, paid], 'paid'],
     ['solid evidence wins over a node that is unsure', [unknown, reverted], 'reverted'],
+    ['a node that is past the block and lacks it leaves all open', [paid, pastIt], 'unknown'],
+    ['the same holds for a transfer that was reverted', [pastIt, reverted, absent], 'unknown'],
+    ['two that show it in one block agree', [paid, paid, absent], 'paid'],
+    ['two that show it in different blocks contradict', [paid, { ...paid, blockId: 'b' }], 'contradictory'],
+    ['two that show different fees contradict', [paid, { ...paid, feeMicro: 1n }], 'contradictory'],
     ['one that shows it paid and one that shows it reverted contradict', [paid, reverted], 'contradictory'],
     ['a contradiction outweighs everything', [paid, contradictory], 'contradictory'],
     ['absence needs all of them', [absent, unknown], 'unknown'],
@@ -146,15 +210,24 @@ describe('several nodes', () => {
 
 describe('absence by two nodes', () => {
   const lacking = (node: string, timestampMs: number) =>
-    testimony({ node, transaction: null, info: null, solidHead: { ...HEAD, timestampMs } });
+    testimony({ node, transaction: null, info: null, block: null, solidHead: { ...HEAD, timestampMs } });
 
   it('is proven by two nodes that are both past the expiration and its margin', () => {
     expect(provesAbsenceByTwoNodes([lacking('a', 160), lacking('b', 161)], 100, 60)).toBe(true);
   });
 
+  it('tells ports apart on this machine, where development chains run', () => {
+    const nodes = [lacking('127.0.0.1:8090', 160), lacking('127.0.0.1:8091', 160)];
+    expect(provesAbsenceByTwoNodes(nodes, 100, 60)).toBe(true);
+    expect(
+      ['localhost:1', '[::1]:1', '[2001:db8::1]:90', 'a.example', 'a.example:90'].map(operatorOf),
+    ).toEqual(['localhost:1', '[::1]:1', '[2001:db8::1]', 'a.example', 'a.example']);
+  });
+
   it.each([
     ['one node alone', [lacking('a', 160)]],
     ['one node asked twice', [lacking('a', 160), lacking('a', 161)]],
+    ['two ports of one host', [lacking('a.example:8090', 160), lacking('a.example:8091', 160)]],
     ['a node that is not past the margin', [lacking('a', 160), lacking('b', 159)]],
     ['a node that holds it', [lacking('a', 160), lacking('b', 160), testimony({ node: 'c' })]],
     ['nobody', []],
@@ -164,23 +237,25 @@ describe('absence by two nodes', () => {
 });
 
 describe('absence by a walk', () => {
-  const chain = (...times: number[]): WalkedBlock[] =>
+  const chain = (...times: number[]): SolidBlock[] =>
     times.map((timestampMs, index) => ({
       number: 10 + index,
       blockId: `id-${index}`,
       parentId: `id-${index - 1}`,
       timestampMs,
       txIds: ['other'],
+      isBound: true,
     }));
   const walk = chain(70, 80, 90, 100);
-  const replaced = (index: number, over: Partial<WalkedBlock>) =>
+  const ATTEMPT = { txId: TX, referenceBlockId: 'id-0', expirationMs: 100 };
+  const replaced = (index: number, over: Partial<SolidBlock>) =>
     walk.map((block, at) => (at === index ? { ...block, ...over } : block));
 
   it('is proven by linked blocks from the reference block to the first past the expiration', () => {
-    expect(provesAbsenceByWalk(walk, 'id-0', TX, 100)).toBe(true);
+    expect(provesAbsenceByWalk(walk, ATTEMPT, 100)).toBe(true);
   });
 
-  it.each<[string, WalkedBlock[]]>([
+  it.each<[string, SolidBlock[]]>([
     ['no blocks', []],
     ['a walk that ends before the expiration', walk.slice(0, 3)],
     ['a walk from another block', walk.slice(1)],
@@ -188,7 +263,9 @@ describe('absence by a walk', () => {
     ['a last block that holds it', replaced(3, { txIds: [TX] })],
     ['a broken parent hash', replaced(2, { parentId: 'id-x' })],
     ['a gap', replaced(2, { number: 13 })],
+    ['a block whose id is not bound to what it shows', replaced(1, { isBound: false })],
+    ['a last block from the future', replaced(3, { timestampMs: 101 })],
   ])('is not proven by %s', (_, blocks) => {
-    expect(provesAbsenceByWalk(blocks, 'id-0', TX, 100)).toBe(false);
+    expect(provesAbsenceByWalk(blocks, ATTEMPT, 100)).toBe(false);
   });
 });

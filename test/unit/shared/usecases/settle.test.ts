@@ -175,6 +175,7 @@ describe('settling', () => {
     };
     const block = world.chain.blocks.at(-5);
     if (block === undefined) throw new Error('no block');
+    block.txIds.push(txId);
     world.chain.included.set(txId, { pending: { transfer, expirationMs, txId }, block, reverted: false });
 
     world.chain.isAway = true;

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import {
   isAbsent,
   readAccountBalance,
+  readBlock,
   readHead,
   readTransaction,
   readTransactionInfo,
-  readWalkedBlock,
 } from '../../../../../shared/adapters/tron/node-answers.ts';
 import { ServiceError } from '../../../../../shared/domain/errors.ts';
 import { judgeTestimony, type Transfer } from '../../../../../shared/domain/transfer-evidence.ts';
@@ -34,13 +34,26 @@ const tokenTransfer: Transfer = {
 
 /** What is judged from a recorded transaction and info, seen from far above their block. */
 function judge(transfer: Transfer, txId: string, transaction: RecordedName, info: RecordedName) {
+  const receipt = readTransactionInfo(recordedAnswer(info));
   const solidHead = { number: 1_000, blockId: '', timestampMs: 1_795_460_000_000 };
   const testimony = {
     node: 'recorded',
     solidHead,
     headNumber: 1_020,
     transaction: readTransaction(recordedAnswer(transaction)),
-    info: readTransactionInfo(recordedAnswer(info)),
+    info: receipt,
+    // Not every block was recorded; what matters of it is put together here.
+    block:
+      receipt === null
+        ? null
+        : {
+            number: receipt.blockNumber,
+            blockId: 'recorded',
+            parentId: '',
+            timestampMs: receipt.blockTimeMs,
+            txIds: [txId],
+            isBound: true,
+          },
   };
   return judgeTestimony(transfer, txId, testimony, 19);
 }
@@ -52,12 +65,13 @@ function expectNonsense(read: () => unknown) {
 
 describe('blocks', () => {
   it('reads an empty solid block', () => {
-    expect(readWalkedBlock(recordedAnswer('sol-getblockbynum'))).toEqual({
+    expect(readBlock(recordedAnswer('sol-getblockbynum'))).toEqual({
       number: 45,
       blockId: '000000000000002d2fea2af0dea37eb48c0a31de26f8b4819e49a2b7d5085523',
       parentId: '000000000000002c01a04adb61792c71dbcc407d54348599c7f11be191388258',
       timestampMs: 1_795_453_980_000,
       txIds: [],
+      isBound: true,
     });
   });
 
@@ -70,17 +84,17 @@ describe('blocks', () => {
   });
 
   it('computes the ids of the transactions in a block from their bytes', () => {
-    expect(readWalkedBlock(recordedAnswer('fn-getnowblock-with-tx')).txIds).toEqual([TRX_TX]);
+    expect(readBlock(recordedAnswer('fn-getnowblock-with-tx')).txIds).toEqual([TRX_TX]);
     const genesis = recordedAnswer('fn-getblockbynum-nobody');
     const named = (genesis.transactions as { txID: string }[]).map(({ txID }) => txID);
-    expect(readWalkedBlock(genesis).txIds).toEqual(named);
+    expect(readBlock(genesis).txIds).toEqual(named);
   });
 
   it('does not believe the id that a block gives to a transaction', () => {
     const block = recordedAnswer('fn-getnowblock-with-tx');
     const [transaction] = block.transactions as Record<string, unknown>[];
     const renamed = altered(block, { transactions: [{ ...transaction, txID: '00'.repeat(32) }] });
-    expect(readWalkedBlock(renamed).txIds).toEqual([TRX_TX]);
+    expect(readBlock(renamed).txIds).toEqual([TRX_TX]);
   });
 
   it.each([
@@ -91,7 +105,7 @@ describe('blocks', () => {
     const block = recordedAnswer('fn-getnowblock-with-tx');
     const [transaction] = block.transactions as { raw_data_hex: string }[];
     const raw = change(transaction?.raw_data_hex ?? '');
-    expectNonsense(() => readWalkedBlock(altered(block, { transactions: [{ raw_data_hex: raw }] })));
+    expectNonsense(() => readBlock(altered(block, { transactions: [{ raw_data_hex: raw }] })));
   });
 
   it.each([
@@ -103,7 +117,7 @@ describe('blocks', () => {
     ['has a transaction without bytes', { transactions: [{ txID: TRX_TX }] }],
     ['has null for a transaction', { transactions: [null] }],
   ])('refuses a block that %s', (_, change) => {
-    expectNonsense(() => readWalkedBlock(altered(recordedAnswer('sol-getblockbynum'), change)));
+    expectNonsense(() => readBlock(altered(recordedAnswer('sol-getblockbynum'), change)));
   });
 
   it.each([-1, 0.5, '45', 2 ** 53, Number.NaN, null])('refuses %s for a number', (number) => {
@@ -115,7 +129,7 @@ describe('blocks', () => {
   it('reads a block that is not there as absent, never as a block', () => {
     expect(isAbsent(recordedAnswer('fn-getblockbynum-absent'))).toBe(true);
     expectNonsense(() => readHead(recordedAnswer('fn-getblockbynum-absent')));
-    expectNonsense(() => readWalkedBlock(recordedAnswer('fn-getblockbynum-absent')));
+    expectNonsense(() => readBlock(recordedAnswer('fn-getblockbynum-absent')));
   });
 });
 
@@ -205,7 +219,7 @@ describe('infos', () => {
   });
 
   it('reads whatever it is given, or refuses it as senseless: nothing else is ever thrown', () => {
-    const readers = [readHead, readWalkedBlock, readTransaction, readTransactionInfo];
+    const readers = [readHead, readBlock, readTransaction, readTransactionInfo];
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.constantFrom(...readers), (answer, read) => {
         try {
@@ -228,6 +242,7 @@ describe('what recorded answers prove', () => {
     );
     expect(evidence).toEqual({
       kind: 'paid',
+      blockId: 'recorded',
       blockNumber: 66,
       blockTimeMs: 1_795_454_049_000,
       feeMicro: 3_141_000n,

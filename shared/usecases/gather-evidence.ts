@@ -1,0 +1,30 @@
+import type { SolidHead } from '../domain/breaker.ts';
+import {
+  credible,
+  type Evidence,
+  joinEvidence,
+  judgeTestimony,
+  type NodeTestimony,
+  type Transfer,
+} from '../domain/transfer-evidence.ts';
+import type { Engine } from './engine.ts';
+
+/**
+ * What all nodes together show of one transaction.
+ * @param knownHead the last solid block that was seen: nodes that do not show it are left out
+ * @param nowMs the server's time, read before: no node is believed that shows a solid head from the future
+ * @throws ServiceError `chain_unavailable`, `circuit_open`
+ */
+export async function gatherEvidence(
+  { network, rules }: Pick<Engine, 'network' | 'rules'>,
+  transfer: Transfer,
+  txId: string,
+  knownHead: SolidHead | null,
+  nowMs: number,
+): Promise<{ readonly testimonies: readonly NodeTestimony[]; readonly evidence: Evidence }> {
+  const testimonies = credible(await network.takeTestimony(txId, knownHead), nowMs + rules.headSkewMsMax);
+  const evidence = joinEvidence(
+    testimonies.map((testimony) => judgeTestimony(transfer, txId, testimony, rules.confirmationsRequired)),
+  );
+  return { testimonies, evidence };
+}
