@@ -66,7 +66,7 @@ export const KEYS = {
   PAYMENT_MAX_TRX: optional(APP, amount('TRX')),
   PAYMENT_APPROVAL_ABOVE_USDT: optional(APP, amount('USDT')),
   PAYMENT_APPROVAL_ABOVE_TRX: optional(APP, amount('TRX')),
-  PAYMENT_APPROVE_BY_SECONDS: standard(APP, seconds(60, 604_800), '86400'),
+  PAYMENT_APPROVE_BY_SECONDS: standard(APP, seconds(5, 604_800), '86400'),
   RECIPIENT_ALLOW_FILE: optional(APP, path),
   RECIPIENT_DENY_FILE: optional(APP, path),
 

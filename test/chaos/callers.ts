@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { authorize, type StackAccess } from '../../deploy/cli/running-stack.ts';
+import type { StackAccess } from '../../deploy/cli/running-stack.ts';
 import { createAccount } from '../../deploy/local/accounts.ts';
 import { type Asset, formatAmount } from '../../shared/domain/money.ts';
 import type { Random } from '../support/random.ts';
 import { isRefusal } from './checker.ts';
 import type { Answer, Order, OrderItem } from './evidence.ts';
+import { type ChaosRequest, post } from './request.ts';
 
 export interface CallersOptions {
   readonly access: StackAccess;
@@ -27,7 +28,6 @@ interface OpenOrder extends Order {
   triesLeft: number;
 }
 
-const REQUEST_TIMEOUT_MS = 8_000;
 /** Pauses a worker whose requests are refused at once, so that it does not spin. */
 const PAUSE_AFTER_REFUSAL_MS = 250;
 
@@ -76,7 +76,11 @@ export class Callers {
     const shown = answers.find(({ id }) => id !== null);
     if (shown?.id != null && order.wantsCancel && !order.cancelAsked) {
       order.cancelAsked = true;
-      await this.#post(`/pay/${shown.id}/cancel`, JSON.stringify({ reason: 'changed their mind' }), {});
+      await this.#decide(shown.id, 'cancel', 'gateway');
+    }
+    // Others are left to lapse, or are seen by a second person only when they are asked for once more.
+    if (shown?.id != null && shown.shown === 'awaiting_approval' && random.chance(0.6)) {
+      await this.#decide(shown.id, random.chance(0.85) ? 'approve' : 'reject', 'operator');
     }
     const isSure =
       shown !== undefined || answers.every((answer) => isRefusal(answer) && answer.status !== 429);
@@ -84,6 +88,14 @@ export class Callers {
     if ((isSure && !random.chance(0.1)) || order.triesLeft === 0) return;
     order.triesLeft -= 1;
     this.#again.push({ order, dueMs: Date.now() + random.between(150, 2_500) });
+  }
+
+  /** Of two persons, now and then, at the same time. */
+  async #decide(id: string, decision: 'cancel' | 'approve' | 'reject', caller: ChaosRequest['caller']) {
+    const body = decision === 'approve' ? '' : JSON.stringify({ reason: 'as chaos has it' });
+    const times = this.#options.random.chance(0.2) ? 2 : 1;
+    const request = { path: `/pay/${id}/${decision}`, body, caller };
+    await Promise.all(Array.from({ length: times }, () => this.#post(request)));
   }
 
   #takeDue(): OpenOrder | undefined {
@@ -128,54 +140,11 @@ export class Callers {
   }
 
   #send({ path, body, idempotencyKey, respondAsync }: OpenOrder): Promise<Answer> {
-    const headers = {
-      'idempotency-key': idempotencyKey,
-      ...(respondAsync ? { prefer: 'respond-async' } : {}),
-    };
-    return this.#post(path, body, headers, idempotencyKey);
+    return this.#post({ path, body, caller: 'gateway', idempotencyKey, respondAsync });
   }
 
-  async #post(
-    path: string,
-    body: string,
-    headers: Readonly<Record<string, string>>,
-    idempotencyKey?: string,
-  ): Promise<Answer> {
-    const { access } = this.#options;
+  #post(request: ChaosRequest): Promise<Answer> {
     this.#requests += 1;
-    try {
-      const token = await authorize(access, {
-        method: 'POST',
-        path,
-        body,
-        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-      });
-      const response = await fetch(`${access.url}${path}`, {
-        method: 'POST',
-        headers: { ...headers, authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-        body,
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-      });
-      return readAnswer(response.status, await response.text());
-    } catch {
-      return { status: 0, code: null, id: null, shown: null };
-    }
+    return post(this.#options.access, request);
   }
-}
-
-function readAnswer(status: number, text: string): Answer {
-  let json: Readonly<Record<string, unknown>> = {};
-  try {
-    json = JSON.parse(text) as Readonly<Record<string, unknown>>;
-  } catch {
-    // Not a document of ours: it says no more than its status.
-  }
-  const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null);
-  const isDocument = status === 200 || status === 201 || status === 202;
-  return {
-    status,
-    code: textOf(json.code),
-    id: isDocument ? textOf(json.id) : null,
-    shown: isDocument ? textOf(json.status) : null,
-  };
 }

@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { runCommand, UsageError } from '../../deploy/cli/arguments.ts';
 import { buildBundles } from './bundles.ts';
+import { type Coverage, coverageOf } from './coverage.ts';
 import { MarkedProcesses } from './marked-processes.ts';
 import { CHAOS_HELP, type ChaosOptions, readOptions } from './options.ts';
 import { Progress } from './progress.ts';
@@ -26,6 +27,7 @@ interface Report {
   readonly payments: number;
   readonly transfers: number;
   readonly violations: number;
+  readonly coverage: Coverage;
   readonly rounds: readonly RoundResult[];
 }
 
@@ -97,6 +99,11 @@ async function chaos(options: ChaosOptions): Promise<number> {
   progress.tell(
     `${report.kills} kills, ${report.payments} payments, ${report.transfers} transfers on the chain: ${verdict}`,
   );
+  const { places, spared } = report.coverage;
+  progress.tell(
+    `killed before or after port calls at ${places - spared.length} of ${places} places` +
+      (spared.length > 0 && spared.length <= 12 ? `; spared: ${spared.join(', ')}` : ''),
+  );
   progress.tell(`report: ${options.reportFile}`);
   return report.violations === 0 ? 0 : 1;
 }
@@ -156,6 +163,7 @@ function writeReport(options: ChaosOptions, rounds: readonly RoundResult[]): Rep
     payments: sum(({ payments }) => Object.values(payments).reduce((total, count) => total + count, 0)),
     transfers: sum(({ transfers }) => transfers),
     violations: sum(({ violations }) => violations.length),
+    coverage: coverageOf(rounds.map(({ killsByPlace }) => killsByPlace)),
     rounds: rounds.toSorted((one, other) => one.round - other.round),
   };
   mkdirSync(dirname(options.reportFile), { recursive: true });

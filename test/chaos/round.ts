@@ -92,6 +92,8 @@ function settingsFor(limits: readonly Limit[], isOurChain: boolean): Readonly<Re
     PAYMENT_REVISIT_SECONDS: '1',
     PAYMENT_PAY_BY_SECONDS: isOurChain ? '25' : '90',
     PAYMENT_RECHECK_SECONDS: '3',
+    PAYMENT_APPROVAL_ABOVE_USDT: '2.5',
+    PAYMENT_APPROVE_BY_SECONDS: '10',
     CIRCUIT_BREAKER_HOURLY_WINDOW_SECONDS: String(HOUR_MS / 1_000),
     CIRCUIT_BREAKER_DAILY_WINDOW_SECONDS: String(DAY_MS / 1_000),
     CIRCUIT_BREAKER_HOURLY_LIMIT: amountOf('USDT', 'hour'),

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../support/random.ts';
+import { post } from './request.ts';
 import type { Victim, World } from './world.ts';
 
 export interface StormOptions {
@@ -11,12 +12,13 @@ export interface StormOptions {
 
 type Blow = { readonly name: string; readonly weight: number } & (
   | { readonly kill: Victim }
+  | { readonly pauseForMs: (random: Random) => number }
   | { readonly fault: (random: Random) => Readonly<Record<string, unknown>> }
 );
 
 const timed = (random: Random) => ({ durationMs: random.between(300, 2_500) });
 
-/** Everything that a chain, a database and a door can do to the functions, each as often as its weight says. */
+/** Everything that a chain, a database, a door and an operator can do to the functions, each as often as its weight says. */
 const BLOWS: readonly Blow[] = [
   {
     name: 'chain drops broadcasts',
@@ -77,6 +79,7 @@ const BLOWS: readonly Blow[] = [
     weight: 2,
     fault: (random) => ({ kind: 'fork', blocks: random.between(1, 2), transactions: 'readmit' }),
   },
+  { name: 'operator pauses', weight: 1, pauseForMs: (random) => random.between(200, 2_000) },
   { name: 'kill chain', weight: 1, kill: 'chain' },
   { name: 'kill database', weight: 1.5, kill: 'database' },
   { name: 'kill sidecar', weight: 0.5, kill: 'sidecar' },
@@ -112,15 +115,31 @@ export class Storm {
       const blow = this.#draw();
       if (blow === undefined) continue;
       if ('kill' in blow) await world.killAndRestart(blow.kill, random.between(0, 1_500));
+      else if ('pauseForMs' in blow) await this.#pause(blow.pauseForMs(random));
       else await this.#order(blow.fault(random));
       onBlow(blow.name);
     }
   }
 
+  async #pause(forMs: number): Promise<void> {
+    await this.#operate('pause');
+    await sleep(forMs);
+    // Until it is heard: whoever takes the order may die over it, or the answer may be lost.
+    while (!(await this.#operate('resume')));
+  }
+
+  async #operate(action: 'pause' | 'resume'): Promise<boolean> {
+    const body = JSON.stringify({ action, reason: 'as chaos has it' });
+    const answer = await post(this.#options.world.access, { path: '/pay/breaker', body, caller: 'operator' });
+    return answer.status === 200;
+  }
+
   #draw(): Blow | undefined {
     const { random, world } = this.#options;
     const hasFaults = world.network.faultsUrl !== undefined;
-    const possible = BLOWS.filter((blow) => hasFaults || ('kill' in blow && blow.kill !== 'chain'));
+    const possible = BLOWS.filter(
+      (blow) => hasFaults || ('kill' in blow ? blow.kill !== 'chain' : 'pauseForMs' in blow),
+    );
     const lots = possible.flatMap((blow) => Array<Blow>(blow.weight * 2).fill(blow));
     return lots.length === 0 ? undefined : random.pick(lots);
   }

@@ -1,0 +1,25 @@
+import { documentLedger } from '../../shared/adapters/mongo/ledger.ts';
+import { systemClock } from '../../shared/adapters/system/system-clock.ts';
+import { tronNetwork } from '../../shared/adapters/tron/tron-network.ts';
+
+/** Every call that an engine makes of the world: a process can die just before it and just after it. */
+const PORT_CALLS: readonly string[] = [
+  ...Object.keys(documentLedger({} as never)),
+  ...Object.keys(tronNetwork({ nodes: [], genesisBlockId: '', feeLimitMaxMicro: 0n, clock: systemClock })),
+];
+
+export interface Coverage {
+  /** Places that a process can die at: two for each port call. */
+  readonly places: number;
+  /** Those at which none has died. */
+  readonly spared: readonly string[];
+}
+
+/** @param killsByPlace as rounds count them: `pay before storeSigned`, `settle after noteClose` */
+export function coverageOf(killsByPlace: readonly Readonly<Record<string, number>>[]): Coverage {
+  const hit = new Set(
+    killsByPlace.flatMap((kills) => Object.keys(kills).map((place) => place.slice(place.indexOf(' ') + 1))),
+  );
+  const places = PORT_CALLS.flatMap((call) => [`before ${call}`, `after ${call}`]);
+  return { places: places.length, spared: places.filter((place) => !hit.has(place)) };
+}
