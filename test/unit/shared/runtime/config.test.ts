@@ -414,7 +414,7 @@ describe('what is malformed', () => {
     STOP_FILE: ['STOP', './STOP'],
     PAYMENT_PAY_BY_SECONDS: ['4', '86401', '1h'],
     PAYMENT_RECHECK_SECONDS: ['0', '86401'],
-    PAYMENT_APPROVE_BY_SECONDS: ['59', '604801'],
+    PAYMENT_APPROVE_BY_SECONDS: ['4', '604801'],
     PAYMENT_MAX_USDT: ['-1', '1e3'],
     PAYMENT_APPROVAL_ABOVE_TRX: ['1,000'],
     RECIPIENT_ALLOW_FILE: ['allow.txt'],
