@@ -246,5 +246,10 @@ export interface BatchStore {
   refuseBatch(guard: BatchGuard, reason: string): Promise<boolean>;
 
   /** Opens a refused batch for another try of the same key. Condition: refused, of this generation. */
-  retryBatch(guard: BatchGuard, payByMs: number, settleAtMs: number): Promise<boolean>;
+  retryBatch(
+    guard: BatchGuard,
+    feeReservedMicro: bigint,
+    payByMs: number,
+    settleAtMs: number,
+  ): Promise<boolean>;
 }

@@ -1,5 +1,4 @@
 import { judgeAmount } from '../domain/amount-policy.ts';
-import type { Batch } from '../domain/batch.ts';
 import { amountsOf, type Breaker, TRANSITIONS_MAX } from '../domain/breaker.ts';
 import { admitCall } from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
@@ -8,7 +7,7 @@ import type { PaymentOrder } from '../domain/payment.ts';
 import { judgeRecipient, limitExceeded, paused, stopped, tooBusy } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
 import { circuitOpen } from './payment-network-with-breaker.ts';
-import { type Demand, demandOf, judgeDemand, refreshSolidHead } from './reserve-and-close.ts';
+import { type Demand, judgeDemand, refreshSolidHead } from './reserve-and-close.ts';
 
 /** What one order alone says about itself, whatever the service's state. */
 export interface OrderVerdict {
@@ -45,7 +44,7 @@ export function demandOfOrder({ asset, amountMicro }: PaymentOrder): Demand {
 export async function findObstacle(
   engine: Engine,
   breaker: Breaker,
-  asked: Demand | Batch,
+  demand: Demand,
   nowMs: number,
 ): Promise<ServiceError | null> {
   const { ledger, rules } = engine;
@@ -55,7 +54,6 @@ export async function findObstacle(
   const admission = admitCall(breaker.circuit, rules.circuit, nowMs, 'dry-run');
   if (!admission.admitted) return circuitOpen(admission.reason, admission.retryAtMs - nowMs);
 
-  const demand = 'items' in asked ? demandOf(asked) : asked;
   const first = judgeDemand(engine, breaker, demand, nowMs);
   let { refusal } = first;
   // Nothing may have asked for a head in a while; a newer one frees what has left the window since.

@@ -3,12 +3,13 @@ import type { Breaker, Transition } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Payment, PaymentOrder } from '../domain/payment.ts';
 import { judgeBatchTransition } from '../domain/transition-rules.ts';
-import type { BatchGuard } from '../ports/ledger.ts';
+import type { BatchGuard, Claimed } from '../ports/ledger.ts';
 import { limitExceeded, paused, stopped, tooBusy } from './advance-payment.ts';
 import { afterClaim, fingerprintOf, inFlight, keyReused, referenceTaken, unclear } from './claims.ts';
 import type { Engine } from './engine.ts';
 import { findObstacle, judgeOrder } from './obstacles.ts';
-import { reserveBatch } from './reserve-and-close.ts';
+import { quoteBatch } from './quote-batch.ts';
+import { demandOf, reserveBatch } from './reserve-and-close.ts';
 
 /** One request to pay several orders, all or none. */
 export interface PayBatchRequest {
@@ -35,9 +36,19 @@ export async function payBatch(engine: Engine, request: PayBatchRequest): Promis
   const fingerprint = fingerprintOf('batch', ...orders);
   const breaker = await ledger.readBreaker();
   const nowMs = await ledger.serverTimeMs();
+  const standing = await ledger.findByKey(caller, idempotencyKey);
+  if (standing !== null && refusedOf(standing, fingerprint) === null) return replay(standing, fingerprint);
+
+  const id = `bat_${ids.next()}`;
   const items = orders.map((order) => ({ ...order, paymentId: `pay_${ids.next()}` }));
+  const demand = demandOf({ items, feeReservedMicro: 0n });
+  const obstacle = (await judgeItems(engine, orders)) ?? (await findObstacle(engine, breaker, demand, nowMs));
+  if (obstacle !== null) throw obstacle;
+  const { feeMicro, refusal } = await quoteBatch(engine, breaker, demand.amounts, orders.length, id);
+  if (refusal !== null) throw refusal;
+
   const batch: Batch = {
-    id: `bat_${ids.next()}`,
+    id,
     caller,
     idempotencyKey,
     fingerprint,
@@ -46,41 +57,35 @@ export async function payBatch(engine: Engine, request: PayBatchRequest): Promis
     items,
     reservationId: null,
     notedIds: [],
-    feeReservedMicro: rules.feeReserveMicro,
+    feeReservedMicro: feeMicro,
     createdAtMs: nowMs,
     payByMs: nowMs + rules.payByMs,
     reason: null,
     settleAtMs: nowMs + rules.leaseMs,
     leaseOwner: ids.next(),
   };
-
-  const refusal = (await judgeItems(engine, orders)) ?? (await findObstacle(engine, breaker, batch, nowMs));
-  if (refusal !== null) {
-    const standing = await ledger.findByKey(caller, idempotencyKey);
-    const isNew =
-      standing === null ||
-      (standing.kind === 'batch' &&
-        standing.batch.status === 'refused' &&
-        standing.batch.fingerprint === fingerprint);
-    if (isNew) throw refusal;
-    return replay(engine, request, fingerprint);
-  }
-
   const claim = await ledger.insertBatch(batch);
   if (claim === 'reference_taken') throw referenceTaken();
   if (claim === 'inserted') return admit(engine, batch, breaker);
 
-  const standing = await ledger.findByKey(caller, idempotencyKey);
-  const refused = standing?.kind === 'batch' && standing.batch.status === 'refused' ? standing.batch : null;
-  if (refused === null || refused.fingerprint !== fingerprint) return replay(engine, request, fingerprint);
-  if (!(await ledger.retryBatch(guardOf(refused), nowMs + rules.payByMs, nowMs + rules.leaseMs))) {
-    throw inFlight();
-  }
+  const rival = await ledger.findByKey(caller, idempotencyKey);
+  if (rival === null) throw unclear();
+  const refused = refusedOf(rival, fingerprint);
+  if (refused === null) return replay(rival, fingerprint);
+  const { payByMs, settleAtMs } = batch;
+  if (!(await ledger.retryBatch(guardOf(refused), feeMicro, payByMs, settleAtMs ?? nowMs))) throw inFlight();
   const reopened = await ledger.findBatch(refused.id).catch((error: unknown) => {
     throw afterClaim(error);
   });
   if (reopened === null) throw inFlight();
   return admit(engine, reopened);
+}
+
+/** What stands there if it may be tried again by the same key and orders. */
+function refusedOf(standing: Claimed, fingerprint: string): Batch | null {
+  if (standing.kind !== 'batch') return null;
+  const { batch } = standing;
+  return batch.status === 'refused' && batch.fingerprint === fingerprint ? batch : null;
 }
 
 async function admit(engine: Engine, batch: Batch, known?: Breaker): Promise<PayBatchResult> {
@@ -97,13 +102,7 @@ async function admit(engine: Engine, batch: Batch, known?: Breaker): Promise<Pay
   return { batch: after, replayed: false };
 }
 
-async function replay(
-  { ledger }: Engine,
-  { caller, idempotencyKey }: PayBatchRequest,
-  fingerprint: string,
-): Promise<PayBatchResult> {
-  const standing = await ledger.findByKey(caller, idempotencyKey);
-  if (standing === null) throw unclear();
+function replay(standing: Claimed, fingerprint: string): PayBatchResult {
   if (standing.kind !== 'batch' || standing.batch.fingerprint !== fingerprint) throw keyReused();
   if (standing.batch.reservationId === null) throw inFlight();
   return { batch: standing.batch, replayed: true };

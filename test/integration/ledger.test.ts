@@ -395,7 +395,7 @@ describe.each([
     expect(await ledger.admitBatch(guard, 'r1')).toBe(false);
     expect(await ledger.refuseBatch(guard, 'full')).toBe(true);
     expect(await ledger.noteBatchReservation(guard, 'r0')).toBe(false);
-    expect(await ledger.retryBatch(guard, START_MS + 99, START_MS)).toBe(true);
+    expect(await ledger.retryBatch(guard, 7n, START_MS + 99, START_MS)).toBe(true);
     const next = { ...guard, generation: 1 };
     expect(await ledger.noteBatchReservation(guard, 'r0')).toBe(false);
     expect(await ledger.noteBatchReservation(next, 'r1')).toBe(true);

@@ -429,7 +429,7 @@ export function documentLedger(store: DocumentStore): Ledger {
       );
     },
 
-    retryBatch(guard, payByMs, settleAtMs) {
+    retryBatch(guard, feeReservedMicro, payByMs, settleAtMs) {
       return changeBatch(
         guard,
         { status: 'refused' },
@@ -438,6 +438,7 @@ export function documentLedger(store: DocumentStore): Ledger {
             status: 'accepted',
             generation: guard.generation + 1,
             reason: null,
+            feeReservedMicro,
             payByMs,
             settleAtMs,
           },

@@ -1,9 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { buildApp } from '../../../../functions/pay/app.ts';
+import { ServiceError } from '../../../../shared/domain/errors.ts';
+import { NOTHING_IN_FLIGHT } from '../../../../shared/ports/payment-network.ts';
 import type { App } from '../../../../shared/runtime/app.ts';
 import { Authenticator } from '../../../../shared/runtime/auth.ts';
 import { Secret } from '../../../../shared/runtime/secret.ts';
 import { mintToken } from '../../../../shared/runtime/token.ts';
+import type { Engine } from '../../../../shared/usecases/engine.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
 import { memorySearch } from '../../../support/memory-search.ts';
 import { CONTRACT, RECIPIENT, START_MS, WALLET, World } from '../../../support/test-engine.ts';
@@ -21,14 +24,17 @@ let app: App;
 
 beforeEach(() => begin());
 
-function begin(rules: ConstructorParameters<typeof World>[0] = {}): void {
+function begin(
+  rules: ConstructorParameters<typeof World>[0] = {},
+  network: Partial<Engine['network']> = {},
+): void {
   world = new World(rules);
   // Ids as production makes them: routes look at their form.
   let last = 0;
   const engine = world.engine();
   const ids = { ...engine.ids, next: () => `00000000-0000-7000-8000-${String(++last).padStart(12, '0')}` };
   app = buildApp({
-    engine: { ...engine, ids },
+    engine: { ...engine, ids, network: { ...engine.network, ...network } },
     search: memorySearch(world.ledger.store),
     authenticator: new Authenticator({
       callers: {
@@ -655,6 +661,41 @@ describe('POST /pay/batch', () => {
     expect((await batchOf(items)).json()).toMatchObject({ status: 429, code: 'limit_exceeded' });
     expect(world.ledger.payments.size).toBe(0);
     expect((await batchOf([{ ...GOOD, amount: '999' }])).statusCode).toBe(202);
+  });
+
+  it('counts for each fee what the chain says that it can be, and asks whether the wallet covers all', async () => {
+    const { network } = world.chain;
+    const asked: { asset: string; amountMicro: bigint; trxMicro: bigint; feeMicro: bigint }[] = [];
+    let poor = false;
+    const plan = await network.prepareTransfer({} as never, NOTHING_IN_FLIGHT);
+    begin(
+      { feeReserveMicro: 53_000_000n },
+      {
+        prepareTransfer: async ({ asset, amountMicro }, { trxMicro, feeMicro }) => {
+          asked.push({ asset, amountMicro, trxMicro, feeMicro });
+          if (poor && feeMicro > 0n) throw new ServiceError('insufficient_funds', 'Too little.');
+          return { ...plan, feeMaxMicro: asset === 'TRX' ? 1_000_000n : 16_000_000n };
+        },
+      },
+    );
+    const items = [GOOD, GOOD, { ...GOOD, asset: 'TRX', amount: '2' }];
+    poor = true;
+    expect((await batchOf(items)).json()).toMatchObject({ status: 422, code: 'insufficient_funds' });
+    expect(world.ledger.writes).toEqual([]);
+    expect(asked).toEqual([
+      { asset: 'USDT', amountMicro: 50_000_000n, trxMicro: 2_000_000n, feeMicro: 0n },
+      { asset: 'TRX', amountMicro: 2_000_000n, trxMicro: 0n, feeMicro: 0n },
+      { asset: 'USDT', amountMicro: 50_000_000n, trxMicro: 2_000_000n, feeMicro: 40_000_000n },
+    ]);
+    poor = false;
+    expect((await batchOf(items)).statusCode).toBe(202);
+    expect(world.ledger.breaker.fees.outstandingMicro).toBe(60_000_000n);
+  });
+
+  it('counts each fee at its most while the chain is away', async () => {
+    world.chain.isAway = true;
+    expect((await batchOf([GOOD, GOOD])).statusCode).toBe(202);
+    expect(world.ledger.breaker.fees.outstandingMicro).toBe(24_000_000n);
   });
 
   it.each([
