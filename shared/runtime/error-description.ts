@@ -30,6 +30,18 @@ export function describeError(error: unknown, depth = 0): ErrorDescription {
   };
 }
 
+/**
+ * The same error for whoever prints errors whole: its causes and members are left out, and its texts are cleaned.
+ * @param clean blots out what nobody may read
+ */
+export function bareError(error: unknown, clean: (text: string) => string): Error {
+  const { name, message, stack } = describeError(error);
+  const bare = new Error(clean(message));
+  bare.name = clean(name);
+  bare.stack = clean(stack ?? `${name}: ${message}`);
+  return bare;
+}
+
 function clip(text: string): string {
   return text.length > TEXT_LENGTH_MAX ? `${text.slice(0, TEXT_LENGTH_MAX)}…` : text;
 }

@@ -6,8 +6,9 @@ import { ServiceError } from '../domain/errors.ts';
 import type { App } from './app.ts';
 import { type ConfigWith, type Need, readConfig } from './config.ts';
 import { ConfigError } from './config-error.ts';
+import { bareError } from './error-description.ts';
 import { currentInvocation, type Invocation, noteInvocation, runInvocation } from './invocation.ts';
-import { createLogger, type Logger, secretsIn } from './logger.ts';
+import { createLogger, type Logger, scrubber, secretsIn } from './logger.ts';
 import { toProblem } from './problem-details.ts';
 
 /** What a function is made of, once its cold start is over. */
@@ -36,7 +37,9 @@ const ANSWER_BEFORE_END_MS = 500;
 
 /**
  * A cold start: reads the configuration once and builds the function.
- * @throws ConfigError after one line in the log has named every problem; the runtime then reports a failed start
+ * @throws ConfigError after one line in the log has named every problem; the runtime then reports a failed start.
+ *   Whatever else goes wrong is told in one line too, and thrown without the secrets that it may hold: the runtime
+ *   prints it whole
  */
 export async function startFunction<const N extends Need>(
   definition: FunctionDefinition<N>,
@@ -48,19 +51,48 @@ export async function startFunction<const N extends Need>(
     };
   }
   const config = readConfigOrTell(definition);
+  const secrets = secretsIn(config);
   const logger = createLogger({
     level: config.log.level,
     format: config.log.format,
     service: config.service.name,
     functionName: definition.name,
-    secrets: secretsIn(config),
+    secrets,
   });
   for (const warning of config.warnings) logger.warn({}, warning);
-  return createHandler(await definition.build({ config, logger }), logger);
+  const onUncaught = dieAfterOneLine(logger);
+  try {
+    return await createHandler(await definition.build({ config, logger }), logger, scrubber(secrets));
+  } catch (error) {
+    process.off('uncaughtException', onUncaught);
+    if (error instanceof ConfigError) {
+      tellProblems(logger, error);
+      throw error;
+    }
+    logger.fatal({ error }, 'the function cannot start');
+    throw bareError(error, scrubber(secrets));
+  }
 }
 
-/** Puts the stack around an application: one log line an invocation, errors told, an answer before time is up. */
-export async function createHandler(parts: FunctionParts, logger: Logger): Promise<Handler> {
+/** What nobody caught ends the process, as it would anyway; but Node prints such an error whole. */
+function dieAfterOneLine(logger: Logger): (error: unknown) => void {
+  const onUncaught = (error: unknown) => {
+    logger.fatal({ error }, 'nobody caught this error; the process ends');
+    process.exit(1);
+  };
+  process.on('uncaughtException', onUncaught);
+  return onUncaught;
+}
+
+/**
+ * Puts the stack around an application: one log line an invocation, errors told, an answer before time is up.
+ * @param clean blots out what must not stand in the error with which an invocation fails
+ */
+export async function createHandler(
+  parts: FunctionParts,
+  logger: Logger,
+  clean = scrubber([]),
+): Promise<Handler> {
   // The event is not handed through headers, and a comma in a query value is a comma.
   const answerHttp = awsLambdaFastify(parts.app, {
     decorateRequest: false,
@@ -69,7 +101,7 @@ export async function createHandler(parts: FunctionParts, logger: Logger): Promi
   await parts.app.ready();
 
   const stack = middy({ timeoutEarlyInMillis: ANSWER_BEFORE_END_MS, timeoutEarlyResponse: endEarly })
-    .use(logInvocation(logger))
+    .use(logInvocation(logger, clean))
     .handler(async (event: unknown, context: Context) => {
       if (isHttp(event)) return await answerHttp(event, context);
       if (parts.onSchedule === undefined) throw new Error('this function takes HTTP events only');
@@ -90,10 +122,14 @@ function readConfigOrTell<N extends Need>(definition: FunctionDefinition<N>): Co
         service: process.env.SERVICE_NAME || 'tron-payment-service',
         functionName: definition.name,
       });
-      logger.fatal({ problems: error.problems }, 'the configuration is wrong; the function cannot start');
+      tellProblems(logger, error);
     }
     throw error;
   }
+}
+
+function tellProblems(logger: Logger, { problems }: ConfigError): void {
+  logger.fatal({ problems }, 'the configuration is wrong; the function cannot start');
 }
 
 /** A function URL's event, payload format 2.0, as far as it is looked at here. */
@@ -124,7 +160,7 @@ function endEarly(): never {
 }
 
 /** The one line an invocation, whatever became of it. */
-function logInvocation(logger: Logger): middy.MiddlewareObj {
+function logInvocation(logger: Logger, clean: (text: string) => string): middy.MiddlewareObj {
   const startedAtMs = new WeakMap<object, number>();
   let cold = true;
   const tell = (request: middy.Request): void => {
@@ -159,6 +195,8 @@ function logInvocation(logger: Logger): middy.MiddlewareObj {
         };
       }
       tell(request);
+      // The runtime client prints and hands on what is thrown, its members included.
+      if (!isHttp(request.event)) request.error = bareError(request.error, clean);
     },
   };
 }

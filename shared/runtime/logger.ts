@@ -68,14 +68,14 @@ const SCRUBBED_LENGTH_MIN = 8;
  * The last line of defence: whatever a library put into its message, the secrets of this process, tokens and
  * credentials in addresses leave it blotted out.
  */
-function scrubber(secrets: readonly Secret[]): (line: string) => string {
-  // In a JSON line a secret with quotes or backslashes stands escaped.
+export function scrubber(secrets: readonly Secret[]): (text: string) => string {
   const texts = secrets
-    .map((secret) => JSON.stringify(secret.reveal()).slice(1, -1))
+    // In a JSON line a secret with quotes or backslashes stands escaped.
+    .flatMap((secret) => [JSON.stringify(secret.reveal()).slice(1, -1), secret.reveal()])
     .filter((text) => text.length >= SCRUBBED_LENGTH_MIN);
-  return (line) =>
+  return (text) =>
     texts
-      .reduce((clean, text) => clean.replaceAll(text, '[secret]'), line)
+      .reduce((clean, secret) => clean.replaceAll(secret, '[secret]'), text)
       .replace(TOKEN, '[token]')
       .replace(URL_CREDENTIALS, '$1[secret]@');
 }
