@@ -108,9 +108,10 @@ export function recordOutcome(
     return openCircuit(circuit, outcome.reason, nowMs);
   }
   if (circuit.kind === 'open') return circuit;
-  // Only a permit of this state that has not been spent may speak.
-  const permits = circuit.permits.filter((held) => held.id !== admission.permitId);
-  if (permits.length === circuit.permits.length) return circuit;
+  // Only a permit of this state may speak that is not spent, and whose place no other could have taken yet.
+  const spent = circuit.permits.find((held) => held.id === admission.permitId);
+  if (spent === undefined || spent.expiresAtMs <= nowMs) return circuit;
+  const permits = circuit.permits.filter((held) => held !== spent);
   if (!outcome.ok) return openCircuit(circuit, outcome.reason, nowMs);
   const successes = circuit.successes + 1;
   if (successes < rules.halfOpenMaxCalls) return { ...circuit, permits, successes };

@@ -97,13 +97,20 @@ describe('the circuit', () => {
     expect(recordOutcome(counted, RULES, admission, OK, 1_002)).toBe(counted);
   });
 
+  it('pays no heed to a prober whose permit has expired, whether or not another has taken its place', () => {
+    const { circuit, admission } = admit(openCircuit(CLOSED_CIRCUIT, 'x', 0), 1_000);
+    expect(recordOutcome(circuit, RULES, admission, FAILED, 1_500)).toBe(circuit);
+    expect(recordOutcome(circuit, RULES, admission, OK, 1_500)).toBe(circuit);
+    expect(recordOutcome(circuit, RULES, admission, FAILED, 1_499)).toMatchObject({ kind: 'open' });
+  });
+
   it('never has more unexpired permits than allowed, and always lets somebody through in the end', () => {
     const step = fc.record({
       waitMs: fc.integer({ min: 0, max: 700 }),
       action: fc.constantFrom('admit', 'succeed', 'fail', 'die'),
     });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
         let circuit: Circuit = openCircuit(CLOSED_CIRCUIT, 'x', 0);
         let nowMs = 0;
         const held: Admission[] = [];

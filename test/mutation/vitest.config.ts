@@ -1,0 +1,9 @@
+import { defineConfig } from 'vitest/config';
+
+/** The tests that judge `shared/domain`: the only ones that a mutant of it is run against. */
+export default defineConfig({
+  test: {
+    include: ['test/unit/shared/domain/**/*.test.ts'],
+    testTimeout: 20_000,
+  },
+});
