@@ -211,7 +211,7 @@ function agree(circuit: Circuit, history: History, circuitRules: CircuitRules, n
 
 describe('the circuit, beside an oracle that keeps all that ever happened', () => {
   it('agrees with it whatever several instances do, in whatever order', () => {
-    fc.assert(fc.property(rules, fc.array(step, { maxLength: 120, size: 'max' }), play), { numRuns: 400 });
+    fc.assert(fc.property(rules, fc.array(step, { maxLength: 120, size: 'max' }), play), { numRuns: 1_000 });
   });
 
   it('goes through every state in these runs', () => {
