@@ -168,18 +168,14 @@ function judge(
   const fitsAt = (ms: number) => judgeLimits(book, LIMITS, LIMIT_WINDOWS, amountMicro, ms).fits;
   /** What would count if each payment were freed to the millisecond. */
   const exactly = (windowMs: number, atMs: number) =>
-    open +
-    sum(
-      payments.filter(
-        ({ spentAtMs }) => spentAtMs !== null && spentAtMs + windowMs >= Math.max(atMs, forgottenToMs),
-      ),
-    );
+    open + sum(payments.filter(({ spentAtMs }) => spentAtMs !== null && spentAtMs + windowMs >= atMs));
   const atLatest = (windowMs: number, sliceMs: number) =>
     open +
     sum(payments.filter(({ spentAtMs }) => spentAtMs !== null && spentAtMs + windowMs + sliceMs > freeMs));
 
   const mustRefuse = WINDOWS.some(
-    ({ windowMs, limitMicro }) => exactly(windowMs, freeMs) + amountMicro > limitMicro,
+    ({ windowMs, limitMicro }) =>
+      exactly(windowMs, Math.max(freeMs, forgottenToMs)) + amountMicro > limitMicro,
   );
   const mustAdmit = WINDOWS.every(
     ({ windowMs, sliceMs, limitMicro }) => atLatest(windowMs, sliceMs) + amountMicro <= limitMicro,
@@ -210,7 +206,7 @@ function judge(
       WINDOWS.every(({ windowMs, limitMicro }) => exactly(windowMs, atMs) + amountMicro <= limitMicro),
     ),
   );
-  assert.ok(verdict.fitsAtMs >= exactMs || exactMs <= forgottenToMs);
+  assert.ok(verdict.fitsAtMs >= exactMs || freeMs < forgottenToMs, 'nor too early for the chain');
   assert.ok(verdict.fitsAtMs <= Math.max(exactMs, freeMs) + named.sliceMs, 'nor much later than need be');
   return false;
 }
