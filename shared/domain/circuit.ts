@@ -38,6 +38,9 @@ export interface CircuitRules {
   readonly permitMs: number;
 }
 
+/** Nodes have a say in some reasons, and all share one small document. */
+const REASON_CHARACTERS_MAX = 300;
+
 export const CLOSED_CIRCUIT: Circuit = { kind: 'closed', generation: 0, failures: 0 };
 
 /** What a caller holds while its call is under way. */
@@ -122,13 +125,23 @@ export function recordOutcome(
 export function openCircuit(circuit: Circuit, reason: string, nowMs: number): Circuit {
   // A tripped circuit stays so: that the network fails as well is no reason to close it by itself later.
   if (isTripped(circuit)) return circuit;
-  return { kind: 'open', generation: circuit.generation + 1, openedAtMs: nowMs, reason, until: 'recovery' };
+  return opened(circuit, reason, nowMs, 'recovery');
 }
 
 /** Opens the circuit until a person resets it: new payments stop, what is out is followed to its end. */
 export function tripCircuit(circuit: Circuit, reason: string, nowMs: number): Circuit {
   if (isTripped(circuit)) return circuit;
-  return { kind: 'open', generation: circuit.generation + 1, openedAtMs: nowMs, reason, until: 'reset' };
+  return opened(circuit, reason, nowMs, 'reset');
+}
+
+function opened(circuit: Circuit, reason: string, nowMs: number, until: 'recovery' | 'reset'): Circuit {
+  return {
+    kind: 'open',
+    generation: circuit.generation + 1,
+    openedAtMs: nowMs,
+    reason: reason.slice(0, REASON_CHARACTERS_MAX),
+    until,
+  };
 }
 
 /** Closes the circuit, whatever it was; late answers of older generations change nothing. */

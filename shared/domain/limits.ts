@@ -53,9 +53,17 @@ export interface FeeBook {
 
 export const EMPTY_FEE_BOOK: FeeBook = { outstandingMicro: 0n, spentTotalMicro: 0n, day: [] };
 
-// 360 slices an hour (10 s) and 288 a day (5 min) keep the breaker document small whatever the traffic.
-const HOUR_SLICES = 360;
-const DAY_SLICES = 288;
+/** How a window is cut, so that the breaker document stays small whatever the traffic. */
+interface Slicing {
+  readonly slices: number;
+  /** A window of slots, the one that has begun, and those of a solid head that is five minutes behind. */
+  readonly slotsMax: number;
+}
+
+/** Slices of ten seconds. */
+const HOUR_SLICING: Slicing = { slices: 360, slotsMax: 391 };
+/** Slices of five minutes. */
+const DAY_SLICING: Slicing = { slices: 288, slotsMax: 290 };
 
 /** The answer to "may this amount be reserved now?". */
 export type LimitVerdict =
@@ -172,14 +180,10 @@ export function chargeSlots(
   endedAtMs: number,
   freeMs: number,
 ): Pick<AssetBook, 'hour' | 'day'> {
+  const { hourMs, dayMs } = windows;
   return {
-    hour: charge(
-      unfreed(book.hour, windows.hourMs, freeMs),
-      windows.hourMs / HOUR_SLICES,
-      amountMicro,
-      endedAtMs,
-    ),
-    day: charge(unfreed(book.day, windows.dayMs, freeMs), windows.dayMs / DAY_SLICES, amountMicro, endedAtMs),
+    hour: charge(book.hour, hourMs, HOUR_SLICING, amountMicro, endedAtMs, freeMs),
+    day: charge(book.day, dayMs, DAY_SLICING, amountMicro, endedAtMs, freeMs),
   };
 }
 
@@ -191,7 +195,7 @@ export function chargeFees(
   endedAtMs: number,
   freeMs: number,
 ): readonly SpentSlot[] {
-  return charge(unfreed(fees.day, windows.dayMs, freeMs), windows.dayMs / DAY_SLICES, feeMicro, endedAtMs);
+  return charge(fees.day, windows.dayMs, DAY_SLICING, feeMicro, endedAtMs, freeMs);
 }
 
 function unfreed(slots: readonly SpentSlot[], windowMs: number, freeMs: number): SpentSlot[] {
@@ -200,20 +204,30 @@ function unfreed(slots: readonly SpentSlot[], windowMs: number, freeMs: number):
 
 function charge(
   slots: readonly SpentSlot[],
-  sliceMs: number,
+  windowMs: number,
+  { slices, slotsMax }: Slicing,
   amountMicro: bigint,
   endedAtMs: number,
+  freeMs: number,
 ): SpentSlot[] {
-  const slice = Math.max(1, Math.ceil(sliceMs));
+  const sliceMs = Math.max(1, Math.ceil(windowMs / slices));
   // The slice holds [start, until): an end on the border belongs to the slice that begins there.
-  const untilMs = (Math.floor(endedAtMs / slice) + 1) * slice;
-  const at = slots.findIndex((slot) => slot.untilMs >= untilMs);
-  if (at === -1) return [...slots, { untilMs, amountMicro }];
-  const found = slots[at];
+  const untilMs = (Math.floor(endedAtMs / sliceMs) + 1) * sliceMs;
+  const standing = unfreed(slots, windowMs, freeMs);
+  const at = standing.findIndex((slot) => slot.untilMs >= untilMs);
+  if (at === -1) return atMost(slotsMax, [...standing, { untilMs, amountMicro }]);
+  const found = standing[at];
   if (found?.untilMs === untilMs) {
-    return slots.with(at, { untilMs, amountMicro: found.amountMicro + amountMicro });
+    return standing.with(at, { untilMs, amountMicro: found.amountMicro + amountMicro });
   }
-  return slots.toSpliced(at, 0, { untilMs, amountMicro });
+  return atMost(slotsMax, standing.toSpliced(at, 0, { untilMs, amountMicro }));
+}
+
+/** Where nothing frees for long, as the chain stands still, the oldest slot frees with the next one: still not early. */
+function atMost(slotsMax: number, slots: SpentSlot[]): SpentSlot[] {
+  const [oldest, next, ...others] = slots;
+  if (slots.length <= slotsMax || oldest === undefined || next === undefined) return slots;
+  return [{ ...next, amountMicro: oldest.amountMicro + next.amountMicro }, ...others];
 }
 
 function judge(

@@ -105,7 +105,7 @@ function referenceKey(caller: string, reference: string): string {
 /** @throws ServiceError `store_unavailable` where it was written by a version that kept its books otherwise */
 export function breakerFrom(document: BreakerDocument): Breaker {
   if (document.slotsVersion === undefined) {
-    throw new ServiceError('store_unavailable', 'The breaker document is of another version.');
+    throw ofAnotherVersion();
   }
   const { _id, circuit, books, fees, ...rest } = document;
   return {
@@ -149,23 +149,77 @@ function bookDocument(book: AssetBook): BookDocument {
   return { ...book, hour: packSlots(book.hour), day: packSlots(book.day) };
 }
 
-// A slot is two big-endian 64-bit integers: 650 slots an asset stay near 10 KiB.
-const SLOT_BYTES = 16;
+/**
+ * Slots as bytes, nine each at the most, so that a full breaker document stays below 32 KiB: as documents they would
+ * take ten times that. A head says how to read them: the format, the widths of both numbers, the first slot's end,
+ * and the unit in which the ends that follow are counted from one another.
+ */
+const SLOTS_FORMAT = 1;
+const HEAD_BYTES = 15;
+/** The widest integer that a buffer reads as a number. */
+const NUMBER_BYTES = 6;
 
-/** Packs slots into bytes: as documents they would be five times as large. */
 export function packSlots(slots: readonly SpentSlot[]): Uint8Array {
-  const bytes = Buffer.alloc(slots.length * SLOT_BYTES);
-  slots.forEach((slot, index) => {
-    bytes.writeBigInt64BE(BigInt(slot.untilMs), index * SLOT_BYTES);
-    bytes.writeBigInt64BE(slot.amountMicro, index * SLOT_BYTES + 8);
+  const [first] = slots;
+  if (first === undefined) return new Uint8Array();
+  const gapsMs = slots.map(({ untilMs }, index) => untilMs - (slots[index - 1] ?? first).untilMs);
+  const unitMs = gapsMs.reduce(greatestDivisor, 0) || 1;
+  const gapBytes = bytesOf(BigInt(Math.max(...gapsMs) / unitMs));
+  const amountBytes = bytesOf(
+    slots.reduce((most, { amountMicro }) => (amountMicro > most ? amountMicro : most), 0n),
+  );
+  const bytes = Buffer.alloc(HEAD_BYTES + slots.length * (gapBytes + amountBytes));
+  bytes.set([SLOTS_FORMAT, gapBytes, amountBytes]);
+  bytes.writeUIntBE(first.untilMs, 3, NUMBER_BYTES);
+  bytes.writeUIntBE(unitMs, 9, NUMBER_BYTES);
+  let at = HEAD_BYTES;
+  slots.forEach(({ amountMicro }, index) => {
+    bytes.writeUIntBE((gapsMs[index] ?? 0) / unitMs, at, gapBytes);
+    writeAmount(bytes, amountMicro, at + gapBytes, amountBytes);
+    at += gapBytes + amountBytes;
   });
   return bytes;
 }
 
+/** @throws ServiceError `store_unavailable` for slots that were packed by another version */
 export function unpackSlots(packed: Uint8Array): SpentSlot[] {
+  if (packed.length === 0) return [];
   const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
-  return Array.from({ length: bytes.length / SLOT_BYTES }, (_, index) => ({
-    untilMs: Number(bytes.readBigInt64BE(index * SLOT_BYTES)),
-    amountMicro: bytes.readBigInt64BE(index * SLOT_BYTES + 8),
-  }));
+  const [format = 0, gapBytes = 0, amountBytes = 0] = bytes;
+  if (format !== SLOTS_FORMAT) throw ofAnotherVersion();
+  const unitMs = bytes.readUIntBE(9, NUMBER_BYTES);
+  let untilMs = bytes.readUIntBE(3, NUMBER_BYTES);
+  const slots: SpentSlot[] = [];
+  for (let at = HEAD_BYTES; at < bytes.length; at += gapBytes + amountBytes) {
+    untilMs += bytes.readUIntBE(at, gapBytes) * unitMs;
+    slots.push({ untilMs, amountMicro: readAmount(bytes, at + gapBytes, amountBytes) });
+  }
+  return slots;
+}
+
+// In two halves where it is wider than a number: several times as fast as by way of text.
+const LOW_BITS = 8 * NUMBER_BYTES;
+
+function writeAmount(bytes: Buffer, amountMicro: bigint, at: number, width: number): void {
+  const highBytes = Math.max(0, width - NUMBER_BYTES);
+  if (highBytes > 0) bytes.writeUIntBE(Number(amountMicro >> BigInt(LOW_BITS)), at, highBytes);
+  bytes.writeUIntBE(Number(BigInt.asUintN(LOW_BITS, amountMicro)), at + highBytes, width - highBytes);
+}
+
+function readAmount(bytes: Buffer, at: number, width: number): bigint {
+  const highBytes = Math.max(0, width - NUMBER_BYTES);
+  const low = BigInt(bytes.readUIntBE(at + highBytes, width - highBytes));
+  return highBytes === 0 ? low : (BigInt(bytes.readUIntBE(at, highBytes)) << BigInt(LOW_BITS)) | low;
+}
+
+function bytesOf(value: bigint): number {
+  return Math.ceil(value.toString(16).length / 2);
+}
+
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
+}
+
+function ofAnotherVersion(): ServiceError {
+  return new ServiceError('store_unavailable', 'The breaker document is of another version.');
 }

@@ -95,7 +95,7 @@ describe('limits', () => {
       lifeMs: fc.integer({ min: 0, max: 600_000 }),
     });
     fc.assert(
-      fc.property(fc.array(request, { minLength: 1, maxLength: 60 }), (requests) => {
+      fc.property(fc.array(request, { minLength: 1, maxLength: 60, size: 'max' }), (requests) => {
         let nowMs = 1_700_000_000_000;
         let book: AssetBook = EMPTY_BOOK;
         const paid: { amountMicro: bigint; atMs: number }[] = [];
@@ -135,10 +135,45 @@ describe('limits', () => {
     );
   });
 
-  it('keep the slots few, however many payments end', () => {
+  /** A payment ends every so often, and the head follows the clock by a lag. */
+  const busy = (lengthMs: number, everyMs: number, lagMs: number): AssetBook => {
     let book: AssetBook = EMPTY_BOOK;
-    for (let ended = 0; ended < 5_000; ended += 1) book = spend(book, 1n, ended * 60_000, ended * 60_000);
-    expect(book.hour.length).toBeLessThanOrEqual(361);
-    expect(book.day.length).toBeLessThanOrEqual(289);
+    for (let endedAtMs = 0; endedAtMs < lengthMs; endedAtMs += everyMs) {
+      book = spend(book, 1n, endedAtMs, endedAtMs - lagMs);
+    }
+    return book;
+  };
+
+  it('keep the slots few, however many payments end', () => {
+    expect(busy(2 * HOUR_MS, 9_000, 0).hour).toHaveLength(361);
+    expect(busy(2 * DAY_MS, 250_000, 0).day).toHaveLength(289);
   });
+
+  it('have room for the slots that a head which lags by five minutes cannot free', () => {
+    const { hour } = busy(2 * HOUR_MS, 9_000, 300_000);
+    expect(hour).toHaveLength(391);
+    expect(busy(2 * DAY_MS, 250_000, 300_000).day).toHaveLength(290);
+    // None was merged: each frees by itself.
+    expect(new Set(hour.map(({ amountMicro }) => amountMicro))).toEqual(new Set([1n, 2n]));
+  });
+
+  it.each([
+    ['hour', 2 * HOUR_MS, 9_000, 391],
+    ['day', 2 * DAY_MS, 250_000, 290],
+  ] as const)(
+    'keep the slots of the %s few where nothing frees for long, and free none early',
+    (window, lengthMs, everyMs, slots) => {
+      const windowMs = { hour: HOUR_MS, day: DAY_MS }[window];
+      const book = busy(lengthMs, everyMs, Number.POSITIVE_INFINITY);
+      expect(book[window]).toHaveLength(slots);
+      for (let freeMs = 0; freeMs < lengthMs + windowMs; freeMs += 100_000) {
+        let counting = 0n;
+        for (let endedAtMs = 0; endedAtMs < lengthMs; endedAtMs += everyMs) {
+          if (endedAtMs + windowMs >= freeMs) counting += 1n;
+        }
+        expect(countedMicro(book, window, LIMIT_WINDOWS, freeMs)).toBeGreaterThanOrEqual(counting);
+      }
+      expect(countedMicro(book, window, LIMIT_WINDOWS, lengthMs + windowMs + 300_000)).toBe(0n);
+    },
+  );
 });
