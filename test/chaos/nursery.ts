@@ -8,8 +8,9 @@
  *
  * Orders come in on standard input, one JSON a line; what happens to the children goes out on `EVENTS_FD`.
  */
-import { randomInt } from 'node:crypto';
+import crypto from 'node:crypto';
 import { writeSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
@@ -29,7 +30,10 @@ const addon: { exports: Partial<Fork> } = { exports: {} };
 process.dlopen(addon, forkPath);
 const { fork, reap } = addon.exports as Fork;
 const { handler } = (await import(pathToFileURL(handlerPath).href)) as { readonly handler: DeferredHandler };
+const forbidden = forbidChance();
 await handler.loadAll();
+// Compiles what a cold start runs; its result is thrown away, and it has dialled nobody.
+await handler.coldStart();
 
 const living = new Set<number>();
 const waiting: NurseryOrder[] = [];
@@ -77,11 +81,36 @@ function begin(pid: number, { port, dieAt, countFrom }: Extract<NurseryOrder, { 
   lines.close();
   process.stdin.destroy();
   Object.defineProperty(process, 'pid', { value: pid });
+  forbidden.allow();
   // Every child would draw the parent's next numbers.
-  Math.random = () => randomInt(2 ** 32) / 2 ** 32;
+  Math.random = () => crypto.randomInt(2 ** 32) / 2 ** 32;
   process.env.CHAOS_DIE_AT = String(dieAt);
   process.env.CHAOS_COUNT_FROM = countFrom;
   serve(handler, port);
+}
+
+/**
+ * What draws random bytes often draws more than it needs and keeps the rest, and of what the parent keeps every child
+ * would have a copy: two could make the same id. So nobody draws in the parent, or it does not start.
+ */
+function forbidChance(): { readonly allow: () => void } {
+  const sources = ['randomBytes', 'randomFillSync', 'randomFill', 'randomUUID', 'randomInt'] as const;
+  const originals = sources.map((name) => [name, crypto[name]] as const);
+  const { webcrypto } = crypto;
+  const getRandomValues = webcrypto.getRandomValues;
+  const refuse = (): never => {
+    throw new Error('something draws random bytes in a nursery; all its children would share them');
+  };
+  for (const name of sources) Object.assign(crypto, { [name]: refuse });
+  webcrypto.getRandomValues = refuse;
+  syncBuiltinESMExports();
+  return {
+    allow() {
+      for (const [name, original] of originals) Object.assign(crypto, { [name]: original });
+      webcrypto.getRandomValues = getRandomValues;
+      syncBuiltinESMExports();
+    },
+  };
 }
 
 function tell(event: NurseryEvent): void {

@@ -1,9 +1,9 @@
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findFreePort } from '../../../deploy/local/ports.ts';
-import { buildNursery } from '../../chaos/bundles.ts';
+import { buildNursery, type NurseryPrograms } from '../../chaos/bundles.ts';
 import { Nursery } from '../../chaos/nursery-process.ts';
 import { isAlive } from '../../support/is-alive.ts';
 import { waitUntil } from '../../support/wait-until.ts';
@@ -35,11 +35,12 @@ describe('a nursery of instances', { timeout: 30_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'nursery-'));
   const logFd = openSync(join(folder, 'log'), 'a');
   const taken = new Set<number>();
+  let programs: NurseryPrograms;
   let nursery: Nursery;
 
   beforeAll(async () => {
     writeFileSync(join(folder, 'handler.mjs'), HANDLER);
-    const programs = await buildNursery(folder);
+    programs = await buildNursery(folder);
     nursery = new Nursery({ programs, folder, environment: {}, logFd });
   });
   afterAll(() => {
@@ -84,5 +85,14 @@ describe('a nursery of instances', { timeout: 30_000 }, () => {
     const suicide = await bear();
     await suicide.invoke({ die: true }).catch(() => {});
     expect(await suicide.child.died).toEqual({ signal: 'SIGKILL', code: 0, lastWords: 'before the end' });
+  });
+
+  it('does not start where its children would share random bytes', async () => {
+    const drawing = join(folder, 'drawing');
+    mkdirSync(drawing);
+    const handler = HANDLER.replace('loadAll: async () => {}', 'loadAll: async () => { randomUUID(); }');
+    writeFileSync(join(drawing, 'handler.mjs'), handler);
+    const careless = new Nursery({ programs, folder: drawing, environment: {}, logFd });
+    await expect(careless.bear({ port: 1, dieAt: 0, countFrom: '' })).rejects.toThrow('a nursery ended');
   });
 });
