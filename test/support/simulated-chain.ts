@@ -29,6 +29,9 @@ const WALLET_MICRO = 1_000_000_000_000n;
 /** What every transfer burns, landed or reverted. */
 const FEE_MICRO = 345_000n;
 
+/** What a node makes of the truth when it is asked about a transaction; null where it does not answer. */
+export type NodeView = (truth: NodeTestimony) => NodeTestimony | null;
+
 /** Ends the world for whoever was calling: the process is gone, what it had done stays. */
 export class Crash extends Error {}
 
@@ -49,6 +52,10 @@ export class SimulatedChain {
   isAway = false;
   /** While true, included transfers revert. */
   reverts = false;
+  /** The nodes that are asked for testimony. */
+  nodes: NodeView[] = [(truth) => truth];
+  /** What a node makes of the blocks that it is to show. */
+  walkView: (truth: SolidBlock[]) => SolidBlock[] = (truth) => truth;
   readonly solidLag = 2;
   readonly #moved: { asset: Asset; amountMicro: bigint; blockNumber: number }[] = [];
   readonly #wallet: TronAddress;
@@ -128,8 +135,15 @@ export class SimulatedChain {
         this.isAway
           ? Promise.resolve([{ node: 'simulated', kind: 'unclear', code: 'away' } satisfies BroadcastAnswer])
           : Promise.resolve([this.#receive(bytes)]),
-      takeTestimony: (txId) => answering(() => [this.#testify(txId)]),
-      walkSolidBlocks: (fromNumber, untilMs) => answering(() => this.#walk(fromNumber, untilMs)),
+      takeTestimony: (txId, knownHead) =>
+        answering(() =>
+          this.nodes
+            .map((view) => view(this.#testify(txId)))
+            .filter((testimony) => testimony !== null)
+            .filter(({ solidHead }) => solidHead.number >= (knownHead?.number ?? 0)),
+        ),
+      walkSolidBlocks: (fromNumber, untilMs) =>
+        answering(() => this.walkView(this.#walk(fromNumber, untilMs))),
       readHoldings: () =>
         answering(() => [{ node: 'simulated', solidHead: this.solidHead, amounts: this.holdings }]),
     };

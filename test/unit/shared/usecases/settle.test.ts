@@ -1,63 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { countedMicro } from '../../../../shared/domain/limits.ts';
-import { ATTEMPTS_MAX, isLive, isSettled } from '../../../../shared/domain/payment.ts';
-import { type PayOutRequest, payOut } from '../../../../shared/usecases/pay-out.ts';
+import { ATTEMPTS_MAX, isLive } from '../../../../shared/domain/payment.ts';
+import { payOut } from '../../../../shared/usecases/pay-out.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
 import { Crash } from '../../../support/simulated-chain.ts';
-import { RECIPIENT, World } from '../../../support/test-engine.ts';
-
-const request = (amountMicro: bigint, idempotencyKey = 'order-1'): PayOutRequest => ({
-  order: { asset: 'USDT', amountMicro, recipient: RECIPIENT, reference: null },
-  caller: 'gateway',
-  idempotencyKey,
-  respondAsync: false,
-});
-
-async function settleOnce(world: World, crashAt?: number) {
-  return settle(
-    world.engine(crashAt),
-    { deadlineMs: Number.POSITIVE_INFINITY, paymentsMax: 1_000 },
-    (_, error) => {
-      throw error;
-    },
-  );
-}
-
-/** Lets time pass and settles until nothing is left to do; a life that never ends fails the test. */
-async function settleToTheEnd(world: World): Promise<void> {
-  for (let round = 0; round < 100; round += 1) {
-    world.pass(10);
-    await settleOnce(world);
-    const payments = [...world.ledger.payments.values()];
-    if (payments.every((payment) => isSettled(payment) && payment.settleAtMs === null)) return;
-  }
-  throw new Error('the payments never came to an end');
-}
-
-/** What must hold once all is over, however it came to pass. */
-function expectTruth(world: World): void {
-  const payments = [...world.ledger.payments.values()];
-  expect(world.ledger.breaker.transitions).toEqual([]);
-  expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
-  for (const payment of payments) {
-    const landed = world.chain.paid.filter(({ pending }) =>
-      payment.attempts.some(({ txId }) => txId === pending.txId),
-    );
-    expect(landed.length, `${payment.id} is paid at most once`).toBeLessThanOrEqual(1);
-    expect(payment.status === 'confirmed', `${payment.id} is ${payment.status}`).toBe(landed.length === 1);
-  }
-  const known = new Set(payments.flatMap(({ attempts }) => attempts.map(({ txId }) => txId)));
-  expect(world.chain.paid.every(({ pending }) => known.has(pending.txId))).toBe(true);
-  const spent = world.chain.paid.reduce((sum, { pending }) => sum + pending.transfer.amountMicro, 0n);
-  const counted = countedMicro(
-    world.ledger.breaker.books.USDT,
-    'day',
-    world.rules.windows,
-    Number.NEGATIVE_INFINITY,
-  );
-  expect(counted).toBe(spent);
-}
+import { World } from '../../../support/test-engine.ts';
+import { expectTruth, request, settleOnce, settleToTheEnd } from '../../../support/world-life.ts';
 
 describe('settling', () => {
   it('confirms a payment once its block is solid and deep enough, and commits its amount', async () => {
