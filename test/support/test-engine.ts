@@ -1,4 +1,5 @@
 import { parseTronAddress, type TronAddress } from '../../shared/domain/tron-address.ts';
+import type { PaymentNetwork } from '../../shared/ports/payment-network.ts';
 import type { RecipientVerdict } from '../../shared/ports/recipient-policy.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
 import { withBreaker } from '../../shared/usecases/payment-network-with-breaker.ts';
@@ -42,6 +43,8 @@ export class World {
   nowMs = START_MS;
   readonly ledger = memoryLedger(() => this.nowMs);
   readonly chain = new SimulatedChain(WALLET, CONTRACT, START_MS);
+  /** How the chain is reached. */
+  network: PaymentNetwork = this.chain.network;
   readonly rules: PaymentRules;
   isStopped = false;
   verdict: RecipientVerdict = 'allowed';
@@ -86,7 +89,7 @@ export class World {
     const ids = { next: () => `id-${String(++this.#lastId).padStart(6, '0')}`, random: () => this.#random() };
     return {
       ledger,
-      network: withBreaker(mortal(this.chain.network), ledger, ids, clock, this.rules),
+      network: withBreaker(mortal(this.network), ledger, ids, clock, this.rules),
       signer: this.chain.signer,
       vault: { seal: (bytes) => bytes, open: (bytes) => bytes },
       recipients: { judge: async () => this.verdict },
