@@ -80,6 +80,18 @@ export interface SolidHead {
   readonly timestampMs: number;
 }
 
+/** TRON makes a block every 3 s; a development chain makes none faster than this. */
+const BLOCK_MS_MIN = 50;
+
+/**
+ * Whether a chain whose solid head was the one can be at the other by now. A number that runs away from the time
+ * is made up. Remembered, it would leave every true node behind, and nothing would ever end or free again.
+ */
+export function canFollow(known: SolidHead | null, head: SolidHead): boolean {
+  if (known === null || head.number <= known.number) return true;
+  return head.timestampMs - known.timestampMs >= (head.number - known.number) * BLOCK_MS_MIN;
+}
+
 /** More transitions than these under way at once are refused; they bound the document's size. */
 export const TRANSITIONS_MAX = 64;
 

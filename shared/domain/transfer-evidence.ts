@@ -1,4 +1,4 @@
-import type { SolidHead } from './breaker.ts';
+import { canFollow, type SolidHead } from './breaker.ts';
 import type { Asset } from './money.ts';
 import type { TronAddress } from './tron-address.ts';
 import { addressToHex, addressToWord } from './tron-address.ts';
@@ -103,12 +103,18 @@ const TRANSFER_TOPIC = 'ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4d
 const UNSOLID_BLOCKS_MAX = 27;
 
 /**
- * Leaves out testimonies whose solid head lies in the future: such a node, or its clock, is wrong about all the
- * rest too.
+ * Leaves out testimonies whose solid head lies in the future, or cannot follow on the one that was seen: such a
+ * node, or its clock, is wrong about all the rest too.
  * @param latestMs the database server's time, and some leeway
  */
-export function credible(testimonies: readonly NodeTestimony[], latestMs: number): NodeTestimony[] {
-  return testimonies.filter(({ solidHead }) => solidHead.timestampMs <= latestMs);
+export function credible(
+  testimonies: readonly NodeTestimony[],
+  knownHead: SolidHead | null,
+  latestMs: number,
+): NodeTestimony[] {
+  return testimonies.filter(
+    ({ solidHead }) => solidHead.timestampMs <= latestMs && canFollow(knownHead, solidHead),
+  );
 }
 
 /** Judges one node's testimony about one attempt. */

@@ -329,7 +329,8 @@ async function isProvenTwice(
     provesAbsenceByTwoNodes(by, expirationMs, rules.expirationMarginMs);
   const [lowestHead] = testimonies.map(({ solidHead }) => solidHead).sort((a, b) => a.number - b.number);
   if (lowestHead === undefined || !isProven(testimonies)) return false;
-  return isProven(credible(await network.takeTestimony(txId, lowestHead), nowMs + rules.headSkewMsMax));
+  const told = await network.takeTestimony(txId, lowestHead);
+  return isProven(credible(told, lowestHead, nowMs + rules.headSkewMsMax));
 }
 
 async function expireAttempt(

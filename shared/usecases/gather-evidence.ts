@@ -12,7 +12,7 @@ import type { Engine } from './engine.ts';
 /**
  * What all nodes together show of one transaction.
  * @param knownHead the last solid block that was seen: nodes that do not show it are left out
- * @param nowMs the server's time, read before: no node is believed that shows a solid head from the future
+ * @param nowMs the server's time, read before: no node is believed whose solid head lies in the future
  * @throws ServiceError `chain_unavailable`, `circuit_open`
  */
 export async function gatherEvidence(
@@ -22,7 +22,8 @@ export async function gatherEvidence(
   knownHead: SolidHead | null,
   nowMs: number,
 ): Promise<{ readonly testimonies: readonly NodeTestimony[]; readonly evidence: Evidence }> {
-  const testimonies = credible(await network.takeTestimony(txId, knownHead), nowMs + rules.headSkewMsMax);
+  const told = await network.takeTestimony(txId, knownHead);
+  const testimonies = credible(told, knownHead, nowMs + rules.headSkewMsMax);
   const evidence = joinEvidence(
     testimonies.map((testimony) => judgeTestimony(transfer, txId, testimony, rules.confirmationsRequired)),
   );

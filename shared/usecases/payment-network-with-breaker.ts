@@ -1,4 +1,4 @@
-import type { SolidHead } from '../domain/breaker.ts';
+import { canFollow, type SolidHead } from '../domain/breaker.ts';
 import {
   type Admission,
   admitCall,
@@ -16,6 +16,12 @@ import type { PaymentRules } from './payment-rules.ts';
 
 /** begin: the first call for a new transfer · follow: what is already out, which goes on while payments are tripped. */
 type Purpose = 'begin' | 'follow';
+/** With what the breaker showed at that moment. */
+interface Admitted extends Admission {
+  /** Closed, and without a failure so far. */
+  readonly isClean: boolean;
+  readonly knownHead: SolidHead | null;
+}
 type Outcome = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
 /** More lost races for the circuit than this in a row mean that something else is wrong. */
@@ -35,7 +41,7 @@ export function withBreaker(
   return {
     readSolidHead: () =>
       guarded((admission) =>
-        inTime(
+        plausibly(
           admission,
           () => network.readSolidHead(),
           (head) => head,
@@ -44,7 +50,7 @@ export function withBreaker(
     prepareTransfer: (transfer, inFlight) =>
       guarded(
         (admission) =>
-          inTime(
+          plausibly(
             admission,
             () => network.prepareTransfer(transfer, inFlight),
             (plan) => plan.referenceBlock,
@@ -60,11 +66,11 @@ export function withBreaker(
   };
 
   async function guarded<T>(
-    call: (admission: Admission) => Promise<T>,
+    call: (admission: Admitted) => Promise<T>,
     judge: (result: T) => Outcome = () => ({ ok: true }),
     purpose: Purpose = 'follow',
   ): Promise<T> {
-    const { admission, clean } = await admit(purpose);
+    const admission = await admit(purpose);
     let outcome: Outcome = { ok: true };
     try {
       const result = await call(admission);
@@ -76,22 +82,20 @@ export function withBreaker(
       throw error;
     } finally {
       // The usual case, a success while all is well, costs no further read and no write.
-      if (!(clean && outcome.ok)) await record(admission, outcome);
+      if (!(admission.isClean && outcome.ok)) await record(admission, outcome);
     }
   }
 
-  async function admit(purpose: Purpose): Promise<{ admission: Admission; clean: boolean }> {
+  async function admit(purpose: Purpose): Promise<Admitted> {
     for (let race = 0; race < RACES_MAX; race += 1) {
       const askedAtMs = clock.nowMs();
-      const { circuit } = await ledger.readBreaker();
+      const { circuit, solidHead } = await ledger.readBreaker();
+      const { generation } = circuit;
       if (circuit.kind === 'closed') {
-        return {
-          admission: { generation: circuit.generation, permitId: null },
-          clean: circuit.failures === 0,
-        };
+        return { generation, permitId: null, isClean: circuit.failures === 0, knownHead: solidHead };
       }
       if (purpose === 'follow' && isTripped(circuit)) {
-        return { admission: { generation: circuit.generation, permitId: null }, clean: true };
+        return { generation, permitId: null, isClean: true, knownHead: solidHead };
       }
       const nowMs = await ledger.serverTimeMs();
       const verdict = admitCall(circuit, rules.circuit, nowMs, ids.next());
@@ -102,7 +106,7 @@ export function withBreaker(
         if (clock.nowMs() - askedAtMs > rules.circuit.permitMs / 2) {
           throw circuitOpen('the leave to probe has run out', 1_000);
         }
-        return { admission: verdict.admission, clean: false };
+        return { ...verdict.admission, isClean: false, knownHead: solidHead };
       }
     }
     throw circuitOpen('too many instances are probing at once', 1_000);
@@ -120,18 +124,25 @@ export function withBreaker(
     }
   }
 
-  /** A chain that is minutes away from the server's clock is stalled, forked off or lying; or the clock is. */
-  async function inTime<T>(
-    admission: Admission,
+  /**
+   * A chain that is minutes away from the server's clock is stalled, forked off or lying, or the clock is; one
+   * whose height runs away from the time is lying.
+   */
+  async function plausibly<T>(
+    admission: Admitted,
     call: () => Promise<T>,
     headOf: (result: T) => SolidHead,
   ): Promise<T> {
     // The clock is asked together with the chain: a process that freezes in between would measure its own sleep.
     const [askedAtMs, result] = await Promise.all([ledger.serverTimeMs(), call()]);
-    const skewMs = headOf(result).timestampMs - askedAtMs;
-    if (Math.abs(skewMs) <= rules.headSkewMsMax) return result;
+    const head = headOf(result);
+    const skewMs = head.timestampMs - askedAtMs;
+    const isInTime = Math.abs(skewMs) <= rules.headSkewMsMax;
+    if (isInTime && canFollow(admission.knownHead, head)) return result;
     const seconds = Math.round(Math.abs(skewMs) / 1000);
-    const reason = `the last solid block is ${seconds} s ${skewMs < 0 ? 'behind' : 'ahead of'} the database's clock`;
+    const reason = isInTime
+      ? `the last solid block, ${head.number}, cannot be reached from the one seen before`
+      : `the last solid block is ${seconds} s ${skewMs < 0 ? 'behind' : 'ahead of'} the database's clock`;
     await change((circuit, nowMs) =>
       circuit.generation === admission.generation ? openCircuit(circuit, reason, nowMs) : circuit,
     );

@@ -173,12 +173,24 @@ describe('how deep a block lies', () => {
   });
 });
 
-describe('a solid head from the future', () => {
-  it('takes the credit from all that the node says', () => {
-    const late = testimony({ node: 'late' });
-    const ahead = testimony({ node: 'ahead', solidHead: { ...HEAD, timestampMs: HEAD.timestampMs + 1 } });
-    expect(credible([ahead, late], HEAD.timestampMs)).toEqual([late]);
-    expect(credible([ahead], HEAD.timestampMs)).toEqual([]);
+describe('a node’s solid head', () => {
+  const late = testimony({ node: 'late' });
+  const heads = (...changes: Partial<NodeTestimony['solidHead']>[]) =>
+    changes.map((change) => testimony({ solidHead: { ...HEAD, ...change } }));
+
+  it('takes the credit from all that the node says where it lies in the future', () => {
+    const [ahead] = heads({ timestampMs: HEAD.timestampMs + 1 });
+    if (ahead === undefined) throw new Error('no testimony');
+    expect(credible([ahead, late], null, HEAD.timestampMs)).toEqual([late]);
+    expect(credible([ahead], null, HEAD.timestampMs)).toEqual([]);
+  });
+
+  it('takes it also where its number runs away from the time since the last one seen', () => {
+    const known = { ...HEAD, number: 20, timestampMs: HEAD.timestampMs - 5_000 };
+    const told = heads({ number: 120 }, { number: 121 }, { number: Number.MAX_SAFE_INTEGER });
+    expect(credible(told, known, HEAD.timestampMs)).toEqual(told.slice(0, 1));
+    // Behind the one that was seen, a node may well be.
+    expect(credible(heads({ number: 20, timestampMs: 0 }), known, HEAD.timestampMs)).toHaveLength(1);
   });
 });
 

@@ -257,3 +257,27 @@ describe('a transfer that never landed', () => {
     expectTruth(world);
   });
 });
+
+describe('a solid head whose number runs away', () => {
+  it('is not remembered, stops payments, and leaves the true chain its say', async () => {
+    const { world, now, reserved } = await paying({ confirmationsRequired: 10 });
+    world.pass(5);
+    await settleOnce(world);
+    const { network } = world;
+    const lie = { ...world.chain.solidHead, number: 1_000_000 };
+    world.network = { ...network, readSolidHead: async () => ({ ...lie, timestampMs: world.nowMs }) };
+    world.chain.nodes = [showing(() => ({ solidHead: lie, transaction: null, info: null, block: null }))];
+    world.pass(65);
+    await settleOnce(world);
+    expect(world.ledger.breaker).toMatchObject({
+      circuit: { kind: 'open' },
+      solidHead: { number: expect.toSatisfy((number: number) => number < 100) },
+    });
+    world.network = network;
+    world.chain.nodes = [as('a')];
+    await settleToTheEnd(world);
+    expect(now()?.status).toBe('confirmed');
+    expect(reserved()).toBe(0n);
+    expectTruth(world);
+  });
+});
