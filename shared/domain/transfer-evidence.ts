@@ -235,6 +235,16 @@ export function joinEvidence(evidences: readonly Evidence[]): Evidence {
   return found;
 }
 
+/** Prices may rise by vote between signing and inclusion, by no such factor. */
+const FEE_FACTOR_MAX = 10n;
+
+/** A fee out of all proportion to what was reserved for it would use up the day's cap: a person must look. */
+export function doubtFee(evidence: Evidence, feeReservedMicro: bigint): Evidence {
+  if (evidence.kind !== 'paid' && evidence.kind !== 'reverted') return evidence;
+  if (evidence.feeMicro <= feeReservedMicro * FEE_FACTOR_MAX) return evidence;
+  return { kind: 'contradictory', reason: 'the fee is out of all proportion to what was reserved for it' };
+}
+
 /** An attempt that may have expired. */
 export interface Expiring {
   readonly txId: string;

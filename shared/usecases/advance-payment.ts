@@ -12,6 +12,7 @@ import {
 } from '../domain/payment.ts';
 import {
   credible,
+  doubtFee,
   type Evidence,
   type NodeTestimony,
   provesAbsenceByTwoNodes,
@@ -268,7 +269,8 @@ async function followAttempt(engine: Engine, payment: Payment, options: AdvanceO
     if (error instanceof ServiceError) return { payment, waitsFor: error };
     throw error;
   }
-  const { evidence, testimonies } = gathered;
+  const { testimonies } = gathered;
+  const evidence = doubtFee(gathered.evidence, payment.feeReservedMicro);
   switch (evidence.kind) {
     case 'paid':
       return end(engine, payment, options, 'confirmed', null, nowMs, null, evidence);

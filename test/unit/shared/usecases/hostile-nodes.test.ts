@@ -114,6 +114,7 @@ describe('a transfer that is on the chain, as nodes tell of it', () => {
       [as('a'), showing(({ block }) => ({ block: block && { ...block, blockId: OTHER } }))],
       'needs_review',
     ],
+    ['a fee of a billion TRX', [withInfo(() => ({ feeMicro: 10n ** 15n }))], 'needs_review'],
     ['different fees', [as('a'), withInfo(() => ({ feeMicro: 1n }))], 'needs_review'],
   ])('%s', async (_, nodes, status) => {
     const { world, now, reserved } = await paying();
