@@ -2,7 +2,7 @@
  * What the ledger relies on, asked of whichever database this machine has: the emulator must answer as MongoDB
  * would. Every expectation here is MongoDB's documented behaviour.
  */
-import { Binary, type Collection, type Document, Long, MongoServerError } from 'mongodb';
+import { Binary, type Collection, type Document, type Filter, Long, MongoServerError } from 'mongodb';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { startDatabase } from '../../../deploy/local/database/start-database.ts';
 import { useDatabase } from '../../support/database.ts';
@@ -129,6 +129,28 @@ describe('conditional updates', () => {
         { returnDocument: 'after' },
       ),
     ).toBeNull();
+  });
+
+  it('compare all that a filter says beside the _id', async () => {
+    await collection.insertMany(['a', 'b', 'c'].map((_id) => ({ _id, status: 'open', tags: ['x'] })));
+    await collection.updateOne({ _id: 'b' }, { $set: { status: 'done' } });
+    const found = (filter: Filter<Doc>) =>
+      collection
+        .find(filter)
+        .map(({ _id }) => _id)
+        .toArray();
+    expect(await found({ _id: 'a', status: 'open' })).toEqual(['a']);
+    expect(await found({ _id: 'a', status: 'done' })).toEqual([]);
+    expect(await found({ status: 'open', _id: 'none' })).toEqual([]);
+    expect((await found({ _id: { $in: ['c', 'b', 'a'] }, status: 'open' })).sort()).toEqual(['a', 'c']);
+    expect(await found({ _id: { $gt: 'a' }, status: 'open' })).toEqual(['c']);
+    expect((await found({ _id: { $ne: 'a' }, tags: 'x' })).sort()).toEqual(['b', 'c']);
+    expect(await found({ _id: 'b', $or: [{ status: 'open' }, { tags: 'x' }] })).toEqual(['b']);
+    expect(await found({ _id: 'b', $or: [{ status: 'open' }, { tags: 'y' }] })).toEqual([]);
+    await collection.updateMany({ _id: { $in: ['a', 'b'] }, status: 'open' }, { $set: { status: 'held' } });
+    expect(await found({ status: 'held' })).toEqual(['a']);
+    await collection.deleteOne({ _id: 'a', status: 'open' });
+    expect(await found({ _id: 'a' })).toEqual(['a']);
   });
 
   it('answer the document as it was, or as it became', async () => {

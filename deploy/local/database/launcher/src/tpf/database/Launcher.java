@@ -1,8 +1,8 @@
 package tpf.database;
 
+import de.bwaldvogel.mongo.MongoBackend;
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
-import de.bwaldvogel.mongo.backend.h2.H2Backend;
 import java.io.IOException;
 import java.net.BindException;
 import java.net.InetSocketAddress;
@@ -63,7 +63,7 @@ public final class Launcher {
 
     private void serve() throws BindException {
         MVStore store = open();
-        H2Backend backend = new H2Backend(store);
+        MongoBackend backend = new IndexedBackend(store);
         SafeBackend safe = new SafeBackend(backend, store);
         safe.version(VERSION);
         MongoServer server = new MongoServer(safe);
