@@ -2,6 +2,7 @@
 const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
   invoke: () => import('./invoke.ts'),
   pay: () => import('./pay.ts'),
+  breaker: () => import('./breaker.ts'),
 };
 
 const [name = '', ...args] = process.argv.slice(2);

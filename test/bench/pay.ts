@@ -4,19 +4,17 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Context } from 'aws-lambda';
 import { startDatabase } from '../../deploy/local/database/start-database.ts';
-import { composeEnvironment } from '../../deploy/local/environment.ts';
-import { ensureDevelopmentSecrets, putSecret } from '../../deploy/local/secrets.ts';
 import { buildApp } from '../../functions/pay/app.ts';
-import { addressOfKey } from '../../shared/adapters/tron/tron-signer.ts';
 import { composePayments, openConnections } from '../../shared/composition/compose-engine.ts';
 import type { Signer } from '../../shared/ports/payment-network.ts';
 import { Authenticator } from '../../shared/runtime/auth.ts';
-import { type ConfigWith, readConfig } from '../../shared/runtime/config.ts';
+import { readConfig } from '../../shared/runtime/config.ts';
 import { createHandler, type Handler } from '../../shared/runtime/lambda.ts';
 import { createLogger } from '../../shared/runtime/logger.ts';
 import { mintToken } from '../../shared/runtime/token.ts';
 import { freePort } from '../support/ports.ts';
 import { seedBusyBreaker } from './busy-breaker.ts';
+import { ENGINE_NEEDS, type EngineConfig, engineEnvironment, RECIPIENT } from './engine-environment.ts';
 import { functionUrlEvent } from './event.ts';
 import { distributionOf } from './measure.ts';
 import { judge, writeReport } from './report.ts';
@@ -32,13 +30,6 @@ const WARM_UP_PAIRS = 100;
 const TAKES = 40;
 /** Payments in flight while the memory is watched; one instance of a function has one, this is only to save time. */
 const LANES = 4;
-
-const WALLET_KEY = `${'0'.repeat(63)}1`;
-const RECIPIENT = 'TDaDHQxnFPamQVVeptVogMJzoacHDpMXSo';
-/** USDT on the main net: a well-formed contract address. */
-const CONTRACT = 'TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t';
-
-type PayConfig = ConfigWith<'walletKey' | 'encryptionKey' | 'callers'>;
 
 /**
  * `POST /pay`, as the function answers it in its process, against its own database commands and chain calls played
@@ -61,12 +52,15 @@ export async function run(args: readonly string[]): Promise<void> {
     console.log(`database: ${database.description}`);
     console.log('node: a stand-in with the recorded answers of java-tron 4.8.0, each after a millisecond');
     const configure = (name: string) =>
-      configFor(stage, {
-        mongoUrl: database.url,
-        nodeUrl,
-        genesisBlockId,
-        database: `bench_${name}_${process.pid}`,
-      });
+      readConfig(
+        engineEnvironment(stage, {
+          mongoUrl: database.url,
+          nodeUrl,
+          genesisBlockId,
+          database: `bench_${name}_${process.pid}`,
+        }),
+        { needs: ENGINE_NEEDS },
+      );
 
     const score = await record(stage, configure('recorded'));
     showScore(score);
@@ -95,41 +89,6 @@ function readCounts(args: readonly string[]): { pairs: number; payments: number 
   throw new Error('usage: npm run bench -- pay [--quick] [--pairs 10..100000] [--payments 10..100000]');
 }
 
-function configFor(
-  stage: Stage,
-  at: {
-    readonly mongoUrl: string;
-    readonly nodeUrl: string;
-    readonly genesisBlockId: string;
-    readonly database: string;
-  },
-): PayConfig {
-  const folder = stage.makeFolder('secrets');
-  const most = '1000000000';
-  const environment = composeEnvironment('pay', {
-    network: 'private',
-    nodeUrl: at.nodeUrl,
-    genesisBlockId: at.genesisBlockId,
-    usdtAddress: CONTRACT,
-    walletAddress: addressOfKey(WALLET_KEY) ?? '',
-    walletKeyFile: putSecret(folder, 'wallet_key', WALLET_KEY),
-    torProxy: undefined,
-    lucidEnv: 'development',
-    configDir: folder,
-    secrets: ensureDevelopmentSecrets(folder),
-    mongoUrl: at.mongoUrl,
-    settings: {
-      CIRCUIT_BREAKER_HOURLY_LIMIT: most,
-      CIRCUIT_BREAKER_DAILY_LIMIT: most,
-      CIRCUIT_BREAKER_DAILY_FEE_LIMIT: most,
-    },
-  });
-  return readConfig(
-    { ...environment, MONGO_DATABASE: at.database },
-    { needs: ['walletKey', 'encryptionKey', 'callers'] },
-  );
-}
-
 async function readGenesisBlockId(nodeUrl: string): Promise<string> {
   const response = await fetch(`${nodeUrl}/wallet/getblockbynum`, { method: 'POST', body: '{"num":0}' });
   const { blockID } = (await response.json()) as { blockID: string };
@@ -148,7 +107,11 @@ interface Service {
 }
 
 /** The function as its instance holds it: the handler with all of its stack, without the emulator around it. */
-async function openService(stage: Stage, config: PayConfig, recorder?: RoundTripRecorder): Promise<Service> {
+async function openService(
+  stage: Stage,
+  config: EngineConfig,
+  recorder?: RoundTripRecorder,
+): Promise<Service> {
   const connections = openConnections(config);
   const { db } = connections;
   stage.onClose(async () => {
@@ -194,7 +157,7 @@ function timed(signer: Signer, durationsMs: number[]): Signer {
   };
 }
 
-async function newPost(config: PayConfig): Promise<PostEvent> {
+async function newPost(config: EngineConfig): Promise<PostEvent> {
   const [secret] = config.secrets.callers.gateway?.secrets ?? [];
   if (secret === undefined) throw new Error('the gateway has no secret');
   const request = { method: 'POST', path: '/pay', idempotencyKey: `bench-${randomUUID()}` };
@@ -226,7 +189,7 @@ async function post(handler: Handler, event: PostEvent): Promise<void> {
 }
 
 /** Pays some times under watch: what goes out, and what waits for what. */
-async function record(stage: Stage, config: PayConfig): Promise<Score> {
+async function record(stage: Stage, config: EngineConfig): Promise<Score> {
   const recorder = new RoundTripRecorder();
   const service = await openService(stage, config, recorder);
   const takes = [];
@@ -265,7 +228,7 @@ function depthOf(steps: Score['steps']): number {
 
 async function openBare(
   stage: Stage,
-  config: PayConfig,
+  config: EngineConfig,
   nodeUrl: string,
   score: Score,
 ): Promise<BareSequence> {
