@@ -56,7 +56,8 @@ export interface RoundResult {
   readonly violations: readonly Violation[];
 }
 
-const REST_TIMEOUT_MS = 180_000;
+/** On another node a payment signed in its last moment waits for its expiration, and for that to be solid. */
+const REST_TIMEOUT_MS = { ours: 180_000, other: 600_000 };
 const LOOK_EVERY_MS = 25;
 const READS_MAX = 20;
 const PERMITS_MAX = 3;
@@ -156,7 +157,7 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
     world.calm();
     await callers.stop();
     onProgress({ phase: 'coming to rest', kills });
-    await untilAtRest(world);
+    await untilAtRest(world, REST_TIMEOUT_MS[options.otherNode === undefined ? 'ours' : 'other']);
     const looks = await sampler.stop();
     const walk = await walkChain({ nodeUrl, wallet: walletAddress, usdt: usdtAddress, fromBlock });
     const breaker = await insist(() => readBreakerFigures(world.database));
@@ -238,8 +239,8 @@ class PermitSampler {
 }
 
 /** Waits until nothing is left to do; what is not at rest in time is for the checker to name. */
-async function untilAtRest(world: World): Promise<void> {
-  const deadlineMs = Date.now() + REST_TIMEOUT_MS;
+async function untilAtRest(world: World, timeoutMs: number): Promise<void> {
+  const deadlineMs = Date.now() + timeoutMs;
   while (Date.now() < deadlineMs) {
     try {
       const breaker = await readBreakerFigures(world.database);
