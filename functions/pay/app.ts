@@ -229,7 +229,7 @@ export function buildApp({ engine, search, authenticator }: PayAppParts): App {
     },
     async ({ params, body, identity }) => {
       const payment = await findPayment(params.id, identity);
-      const decision = { by: callerOf(identity), reason: body.reason };
+      const decision = { by: callerOf(identity), reason: body.reason, ...orderedAt(identity) };
       return viewPayment(await resolvePayment(engine, payment, body.outcome, decision));
     },
   );
@@ -245,7 +245,7 @@ export function buildApp({ engine, search, authenticator }: PayAppParts): App {
       },
     },
     async ({ body, identity }) => {
-      const order = { by: callerOf(identity), reason: body.reason };
+      const order = { by: callerOf(identity), reason: body.reason, ...orderedAt(identity) };
       return viewBreaker(await operateBreaker(engine, body.action, order));
     },
   );
@@ -266,6 +266,12 @@ export function buildApp({ engine, search, authenticator }: PayAppParts): App {
     noteInvocation({ paymentId: batch.id });
     return batch;
   }
+}
+
+/** A token can be used again while it lives; when it was made tells an old order from a new one. */
+function orderedAt(identity: Identity | null): { readonly orderedAtMs?: number } {
+  const issuedAtMs = identity?.issuedAtMs ?? null;
+  return issuedAtMs === null ? {} : { orderedAtMs: issuedAtMs };
 }
 
 /** Its bytes have not left for sure. */

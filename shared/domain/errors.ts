@@ -28,6 +28,7 @@ export type ErrorCode =
   | 'payment_not_in_review'
   | 'approval_by_maker'
   | 'attempt_may_land'
+  | 'order_outdated'
   // The payment is refused; the same key and body may be tried again.
   | 'recipient_refused'
   | 'above_maximum'

@@ -11,6 +11,8 @@ export interface Identity {
   readonly scopes: readonly Scope[];
   /** The token's `jti`; null for the monitoring key. */
   readonly tokenId: string | null;
+  /** When the token was made, by its caller's clock; null for the monitoring key. */
+  readonly issuedAtMs: number | null;
   /** The request that the token is bound to, if it is. */
   readonly requestHash: string | null;
 }
@@ -67,7 +69,13 @@ export class Authenticator {
       this.#monitoringDigest !== null &&
       timingSafeEqual(digest(token), this.#monitoringDigest)
     ) {
-      return { caller: MONITORING_CALLER, scopes: ['read'], tokenId: null, requestHash: null };
+      return {
+        caller: MONITORING_CALLER,
+        scopes: ['read'],
+        tokenId: null,
+        issuedAtMs: null,
+        requestHash: null,
+      };
     }
     const caller = readKeyId(token);
     const keys = this.#keys.get(caller);
@@ -82,6 +90,7 @@ export class Authenticator {
       caller,
       scopes: this.#options.callers[caller]?.scopes ?? [],
       tokenId: claims.jti,
+      issuedAtMs: (claims.iat ?? 0) * 1000,
       requestHash: typeof requestHash === 'string' ? requestHash : null,
     };
   }

@@ -4,6 +4,7 @@ import { type Attempt, type EndStatus, isLive, liveAttempt, type Payment } from 
 import { PAYMENT_LIFE, takes } from '../domain/payment-life.ts';
 import { advancePayment, type Progress } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
+import { refuseOutdated } from './order-age.ts';
 import { closeAccounts, guardOf, refreshSolidHead } from './reserve-and-close.ts';
 
 /**
@@ -16,6 +17,8 @@ export interface Decision {
   readonly by: string;
   /** Required of whoever decides about money that is not their own. */
   readonly reason: string | null;
+  /** By the clock of who decides; left out where no decision can come twice. */
+  readonly orderedAtMs?: number;
 }
 
 /** The events of a payment's life that people decide. */
@@ -71,7 +74,8 @@ export async function rejectPayment(engine: Engine, payment: Payment, decision: 
 
 /**
  * Ends a payment under review by a person's ruling: whether its money has left the wallet.
- * @throws ServiceError `payment_not_in_review`; `attempt_may_land` where it is ruled unpaid while its bytes are
+ * @throws ServiceError `payment_not_in_review`; `order_outdated` where it came under review after the ruling was
+ *   given; `attempt_may_land` where it is ruled unpaid while its bytes are
  *   still valid; `too_busy` while its amount is yet to be counted
  */
 export async function resolvePayment(
@@ -87,6 +91,7 @@ export async function resolvePayment(
     if (isDone) return payment;
     throw refusal(ruling, payment);
   }
+  refuseOutdated(decision.orderedAtMs, underReviewSinceMs(payment));
   if (payment.reservationId === null) {
     throw new ServiceError('too_busy', 'Its amount is being counted; ask again.', { retryAfterSeconds: 2 });
   }
@@ -119,6 +124,10 @@ function latestPaidMs({ attempts }: Payment): number {
       outcome === 'live' ? expirationMs : (blockTimeMs ?? 0),
     ),
   );
+}
+
+function underReviewSinceMs({ history }: Payment): number {
+  return history.findLast(({ event }) => event === 'needs_review')?.atMs ?? 0;
 }
 
 async function close(

@@ -9,7 +9,7 @@ import { mintToken } from '../../../../shared/runtime/token.ts';
 import type { Engine } from '../../../../shared/usecases/engine.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
 import { memorySearch } from '../../../support/memory-search.ts';
-import { CONTRACT, RECIPIENT, START_MS, WALLET, World } from '../../../support/test-engine.ts';
+import { CONTRACT, RECIPIENT, WALLET, World, withUuids } from '../../../support/test-engine.ts';
 
 const SECRETS = {
   gateway: new Secret('gateway-secret-of-thirty-two-bytes-or-more'),
@@ -29,12 +29,9 @@ function begin(
   network: Partial<Engine['network']> = {},
 ): void {
   world = new World(rules);
-  // Ids as production makes them: routes look at their form.
-  let last = 0;
-  const engine = world.engine();
-  const ids = { ...engine.ids, next: () => `00000000-0000-7000-8000-${String(++last).padStart(12, '0')}` };
+  const engine = withUuids(world.engine());
   app = buildApp({
-    engine: { ...engine, ids, network: { ...engine.network, ...network } },
+    engine: { ...engine, network: { ...engine.network, ...network } },
     search: memorySearch(world.ledger.store),
     authenticator: new Authenticator({
       callers: {
@@ -46,7 +43,7 @@ function begin(
       audience: 'tron-payment-service',
       tokenLifetimeMaxSeconds: 86_400,
       monitoringKey: null,
-      nowMs: () => START_MS,
+      nowMs: () => world.nowMs,
     }),
   });
 }
@@ -72,7 +69,7 @@ async function call({
     caller,
     secret: SECRETS[caller],
     audience: 'tron-payment-service',
-    nowMs: START_MS,
+    nowMs: world.nowMs,
     lifetimeSeconds: 60,
     tokenId: 'jti',
     request: {

@@ -7,8 +7,9 @@ import { Authenticator } from '../../../../shared/runtime/auth.ts';
 import type { Callers } from '../../../../shared/runtime/config-secrets.ts';
 import { Secret } from '../../../../shared/runtime/secret.ts';
 import { hashRequest } from '../../../../shared/runtime/token.ts';
+import type { Engine } from '../../../../shared/usecases/engine.ts';
 import { memorySearch } from '../../../support/memory-search.ts';
-import { RECIPIENT, START_MS, World } from '../../../support/test-engine.ts';
+import { RECIPIENT, START_MS, World, withUuids } from '../../../support/test-engine.ts';
 
 /** Requests to the real routes of `pay`, each of which differs from a good one in one thing. */
 
@@ -16,11 +17,13 @@ const AUDIENCE = 'tron-payment-service';
 const NOW = START_MS / 1000;
 const GATEWAY = 'gateway-secret-of-sixty-four-bytes-or-more-so-that-hs512-takes-it-too';
 const SHOP = 'shops-secret-of-thirty-two-bytes-or-more!!';
+const OPERATOR = 'operators-secret-of-32-bytes-or-more-!!';
 const READER = 'readers-secret-of-thirty-two-bytes-or-more';
 const MONITORING = 'monitoring-key-of-thirty-two-bytes-or-more';
 const CALLERS: Callers = {
   gateway: { secrets: [new Secret(GATEWAY)], scopes: ['pay', 'read'] },
   shop: { secrets: [new Secret(SHOP)], scopes: ['pay', 'read'] },
+  operator: { secrets: [new Secret(OPERATOR)], scopes: ['read', 'operate'] },
   reader: { secrets: [new Secret(READER)], scopes: ['read'] },
 };
 
@@ -68,23 +71,26 @@ function forge(sent: Sent, { header = {}, claims = {}, boundTo = sent, sign = hm
 }
 
 let world: World;
+let engine: Engine;
 let app: App;
 
-const appOf = (callers: Callers) =>
-  buildApp({
-    engine: world.engine(),
+function appOf(callers: Callers): App {
+  return buildApp({
+    engine,
     search: memorySearch(world.ledger.store),
     authenticator: new Authenticator({
       callers,
       audience: AUDIENCE,
       tokenLifetimeMaxSeconds: 86_400,
       monitoringKey: new Secret(MONITORING),
-      nowMs: () => START_MS,
+      nowMs: () => world.nowMs,
     }),
   });
+}
 
 beforeEach(() => {
   world = new World();
+  engine = withUuids(world.engine());
   app = appOf(CALLERS);
 });
 
@@ -419,6 +425,67 @@ describe('a token that is used again', () => {
     expect(world.ledger.payments.size).toBe(1);
     expect(world.chain.paid).toHaveLength(1);
     expect(world.ledger.store.writes).toBe(writes);
+  });
+
+  /** An operator's order with its token, which can be sent again. */
+  function orderOf(url: string, fields: Fields) {
+    const sent: Sent = {
+      method: 'POST',
+      url,
+      key: '',
+      body: JSON.stringify({ reason: 'a drill', ...fields }),
+    };
+    const now = world.nowMs / 1000;
+    const claims = { iss: 'operator', iat: now, exp: now + 86_400 };
+    const token = forge(sent, { header: { kid: 'operator' }, claims, sign: hmac(OPERATOR) });
+    return () => send(sent, bearer(token));
+  }
+  const OUTDATED = { status: 409, code: 'order_outdated' };
+
+  it('lifts no pause that is younger than it', async () => {
+    await orderOf('/pay/breaker', { action: 'pause' })();
+    const resume = orderOf('/pay/breaker', { action: 'resume' });
+    expect((await resume()).json()).toMatchObject({ paused: null });
+    expect((await resume()).json()).toMatchObject({ paused: null });
+    world.pass(60);
+    await orderOf('/pay/breaker', { action: 'pause' })();
+    expect((await resume()).json()).toMatchObject(OUTDATED);
+    expect(world.ledger.breaker.pause).not.toBeNull();
+    const anew = orderOf('/pay/breaker', { action: 'resume' });
+    expect((await anew()).json()).toMatchObject({ paused: null });
+  });
+
+  it('resets no trip that is younger than it', async () => {
+    await orderOf('/pay/breaker', { action: 'trip' })();
+    const reset = orderOf('/pay/breaker', { action: 'reset' });
+    expect((await reset()).json()).toMatchObject({ circuit_breaker_status: 'closed' });
+    world.pass(60);
+    await orderOf('/pay/breaker', { action: 'trip' })();
+    expect((await reset()).json()).toMatchObject(OUTDATED);
+    expect(world.ledger.breaker.circuit.kind).toBe('open');
+  });
+
+  it('rules on no review that began after it', async () => {
+    const { id } = (await send(GOOD, bearer(forge(GOOD)))).json();
+    const underReview = () =>
+      world.ledger.store.alter(id, {
+        status: 'needs_review',
+        history: [{ atMs: world.nowMs, event: 'needs_review', detail: 'the nodes disagree' }],
+      });
+    const ruling = orderOf(`/pay/${id}/resolve`, { outcome: 'not_paid' });
+    world.pass(600);
+    underReview();
+    expect((await ruling()).json()).toMatchObject(OUTDATED);
+    expect(world.ledger.payments.get(id)).toMatchObject({ status: 'needs_review' });
+    const anew = orderOf(`/pay/${id}/resolve`, { outcome: 'not_paid' });
+    expect((await anew()).json()).toMatchObject({ status: 'failed' });
+  });
+
+  it('takes an order from a clock that is five seconds behind', async () => {
+    const resume = orderOf('/pay/breaker', { action: 'resume' });
+    world.nowMs += 5_000;
+    await orderOf('/pay/breaker', { action: 'pause' })();
+    expect((await resume()).json()).toMatchObject({ paused: null });
   });
 });
 

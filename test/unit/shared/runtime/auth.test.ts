@@ -70,6 +70,7 @@ describe('a token that is accepted', () => {
       caller: 'gateway',
       scopes: ['pay', 'read'],
       tokenId: 'token-1',
+      issuedAtMs: NOW_MS,
       requestHash: null,
     });
   });
@@ -249,7 +250,13 @@ describe('the headers', () => {
 describe('the monitoring key', () => {
   it('opens the routes that take it, for reading alone', async () => {
     const identity = await authenticator.identify(bearer(MONITORING.reveal()), true);
-    expect(identity).toEqual({ caller: 'monitoring', scopes: ['read'], tokenId: null, requestHash: null });
+    expect(identity).toEqual({
+      caller: 'monitoring',
+      scopes: ['read'],
+      tokenId: null,
+      issuedAtMs: null,
+      requestHash: null,
+    });
   });
 
   it('opens no other route', async () => {

@@ -27,6 +27,7 @@ describe('the status of a code', () => {
       'payment_not_awaiting_approval',
       'payment_not_in_review',
       'attempt_may_land',
+      'order_outdated',
     ],
     413: ['body_too_large'],
     415: ['media_type_unsupported'],
