@@ -31,6 +31,9 @@ const UNIQUE: readonly ((document: Fields) => readonly string[])[] = [
   ({ referenceKeys }) => ((referenceKeys ?? []) as string[]).map((key) => `reference ${key}`),
 ];
 
+/** Where those values come from. */
+const UNIQUE_FIELDS = ['caller', 'idempotencyKey', 'txIds', 'referenceKeys'] as const;
+
 /**
  * Documents in memory that reads the very filters and updates which MongoDB reads in production, and refuses what
  * it does not know. Documents are never changed in place, so whoever holds one holds what was true then.
@@ -76,7 +79,9 @@ export class MemoryStore implements DocumentStore {
     for (const document of this.#candidates(name, filter)) {
       if (!matches(document, filter)) continue;
       const changed = updated(document, filter, update);
-      if (name === 'payments' && this.#collides(changed)) return 'duplicate' as const;
+      if (name === 'payments' && claimsMore(document, changed) && this.#collides(changed)) {
+        return 'duplicate' as const;
+      }
       this.collections[name].set(String(document._id), changed);
       this.writes += 1;
       return true;
@@ -100,6 +105,16 @@ export class MemoryStore implements DocumentStore {
     this.collections[name].set(document._id, fields);
     this.writes += 1;
     return 'inserted' as const;
+  }
+
+  /** Another store that holds the same for now. */
+  copy(): MemoryStore {
+    const copy = new MemoryStore(this.nowMs);
+    for (const name of ['payments', 'breaker'] as const) {
+      copy.collections[name].clear();
+      for (const [id, document] of this.collections[name]) copy.collections[name].set(id, document);
+    }
+    return copy;
   }
 
   payments(): Payment[] {
@@ -150,39 +165,53 @@ export class MemoryStore implements DocumentStore {
   }
 }
 
+/** Whether an update gave a document a value that others might have. */
+function claimsMore(before: Fields, after: Fields): boolean {
+  return UNIQUE_FIELDS.some((field) => before[field] !== after[field]);
+}
+
 function matches(document: Fields, filter: DocumentFilter): boolean {
-  return Object.entries(filter).every(([path, condition]) => {
-    if (path === '$or') return (condition as readonly DocumentFilter[]).some((one) => matches(document, one));
-    if (path.startsWith('$')) throw new TypeError(`no such operator here: ${path}`);
-    return meets(valuesAt(document, path), condition as FilterCondition);
-  });
+  for (const path in filter) {
+    const condition = filter[path] as FilterCondition;
+    if (path.startsWith('$')) {
+      if (path !== '$or') throw new TypeError(`no such operator here: ${path}`);
+      const either = condition as unknown as readonly DocumentFilter[];
+      if (!either.some((one) => matches(document, one))) return false;
+    } else if (!meets(valuesAt(document, path), condition)) return false;
+  }
+  return true;
 }
 
 /** @param values what stands at the path: of an array its elements, each of which may meet an equality */
 function meets(values: readonly unknown[], condition: FilterCondition): boolean {
   if (!isOperators(condition)) return holds(values, condition);
-  return Object.entries(condition).every(([operator, operand]) => {
-    switch (operator) {
-      case '$ne':
-        return !holds(values, operand);
-      case '$in':
-        return (operand as unknown[]).some((value) => holds(values, value));
-      case '$nin':
-        return !(operand as unknown[]).some((value) => holds(values, value));
-      case '$all':
-        return (operand as unknown[]).every((value) => holds(values, value));
-      case '$exists':
-        return values.some((value) => value !== undefined) === operand;
-      case '$lt':
-        return values.some((value) => isNumeric(value) && compare(value, operand) < 0);
-      case '$lte':
-        return values.some((value) => isNumeric(value) && compare(value, operand) <= 0);
-      case '$gt':
-        return values.some((value) => isNumeric(value) && compare(value, operand) > 0);
-      default:
-        throw new TypeError(`no such operator here: ${operator}`);
-    }
-  });
+  for (const operator in condition) {
+    if (!does(values, operator, condition[operator as keyof typeof condition])) return false;
+  }
+  return true;
+}
+
+function does(values: readonly unknown[], operator: string, operand: unknown): boolean {
+  switch (operator) {
+    case '$ne':
+      return !holds(values, operand);
+    case '$in':
+      return (operand as unknown[]).some((value) => holds(values, value));
+    case '$nin':
+      return !(operand as unknown[]).some((value) => holds(values, value));
+    case '$all':
+      return (operand as unknown[]).every((value) => holds(values, value));
+    case '$exists':
+      return values.some((value) => value !== undefined) === operand;
+    case '$lt':
+      return values.some((value) => isNumeric(value) && compare(value, operand) < 0);
+    case '$lte':
+      return values.some((value) => isNumeric(value) && compare(value, operand) <= 0);
+    case '$gt':
+      return values.some((value) => isNumeric(value) && compare(value, operand) > 0);
+    default:
+      throw new TypeError(`no such operator here: ${operator}`);
+  }
 }
 
 function isOperators(
@@ -202,18 +231,35 @@ function holds(values: readonly unknown[], wanted: unknown): boolean {
   return values.some((value) => value === wanted);
 }
 
+const paths = new Map<string, readonly string[]>();
+
+/** The parts of a dotted path; there are few paths, asked for millions of times. */
+function partsOf(path: string): readonly string[] {
+  const known = paths.get(path);
+  if (known !== undefined) return known;
+  const parts = path.split('.');
+  paths.set(path, parts);
+  return parts;
+}
+
 function valuesAt(document: Fields, path: string): readonly unknown[] {
-  let reached: unknown[] = [document];
-  for (const part of path.split('.')) {
-    reached = reached.flatMap((value): unknown[] => {
-      if (Array.isArray(value)) {
-        if (/^\d+$/.test(part)) return part in value ? [value[Number(part)]] : [];
-        return value.flatMap((element) => childOf(element, part));
-      }
-      return childOf(value, part);
-    });
+  const parts = partsOf(path);
+  if (parts.length === 1) {
+    const value = document[path];
+    if (Array.isArray(value)) return value;
+    return value === undefined ? [] : [value];
   }
-  return reached.flatMap((value) => (Array.isArray(value) ? value : [value]));
+  let reached: unknown[] = [document];
+  for (const part of parts) {
+    const next: unknown[] = [];
+    for (const value of reached) {
+      if (!Array.isArray(value)) next.push(...childOf(value, part));
+      else if (/^\d+$/.test(part)) next.push(...(part in value ? [value[Number(part)]] : []));
+      else for (const element of value) next.push(...childOf(element, part));
+    }
+    reached = next;
+  }
+  return reached.length === 1 && Array.isArray(reached[0]) ? reached[0] : reached.flat();
 }
 
 function childOf(value: unknown, part: string): unknown[] {
@@ -231,41 +277,37 @@ function compare(a: unknown, b: unknown): number {
 }
 
 function updated(document: Fields, filter: DocumentFilter, update: DocumentUpdate): Fields {
-  let result = document;
-  const change = (path: string, rule: (value: unknown) => unknown) => {
-    result = changedAt(result, positioned(document, filter, path).split('.'), rule) as Fields;
-  };
+  let result: Record<string, unknown> = { ...document };
   for (const [operator, changes] of Object.entries(update)) {
-    for (const [path, operand] of Object.entries(changes as Fields)) {
-      switch (operator) {
-        case '$set':
-          change(path, () => operand);
-          break;
-        case '$unset':
-          change(path, () => undefined);
-          break;
-        case '$inc':
-          change(path, (value) => ((value as bigint | undefined) ?? 0n) + (operand as bigint));
-          break;
-        case '$push':
-          change(path, (value) => pushed((value as unknown[] | undefined) ?? [], operand));
-          break;
-        case '$addToSet':
-          change(path, (value) => {
-            const array = (value as unknown[] | undefined) ?? [];
-            return array.includes(operand) ? array : [...array, operand];
-          });
-          break;
-        case '$pull':
-          change(path, (value) => pulled((value as { id: string }[] | undefined) ?? [], operand));
-          break;
-        default:
-          throw new TypeError(`no such operator here: ${operator}`);
-      }
+    const rule = RULES[operator];
+    if (rule === undefined) throw new TypeError(`no such operator here: ${operator}`);
+    for (const path in changes as Fields) {
+      const operand = (changes as Fields)[path];
+      const parts = partsOf(positioned(document, filter, path));
+      const [field = ''] = parts;
+      const value =
+        parts.length === 1 ? rule(result[field], operand) : changedAt(result[field], parts, 1, rule, operand);
+      if (value === undefined) result = without(result, field);
+      else result[field] = value;
     }
   }
   return result;
 }
+
+type Rule = (value: unknown, operand: unknown) => unknown;
+
+/** What each operator makes of the value at a path; undefined means that nothing is left there. */
+const RULES: Readonly<Record<string, Rule>> = {
+  $set: (_, operand) => operand,
+  $unset: () => undefined,
+  $inc: (value, operand) => ((value as bigint | undefined) ?? 0n) + (operand as bigint),
+  $push: (value, operand) => pushed((value as unknown[] | undefined) ?? [], operand),
+  $addToSet: (value, operand) => {
+    const array = (value as unknown[] | undefined) ?? [];
+    return array.includes(operand) ? array : [...array, operand];
+  },
+  $pull: (value, operand) => pulled((value as { id: string }[] | undefined) ?? [], operand),
+};
 
 /** `attempts.$.x` means the first element that the filter's condition on `attempts.…` matched. */
 function positioned(document: Fields, filter: DocumentFilter, path: string): string {
@@ -281,17 +323,30 @@ function positioned(document: Fields, filter: DocumentFilter, path: string): str
   return `${array}.${index}.${rest}`;
 }
 
-function changedAt(value: unknown, path: readonly string[], rule: (value: unknown) => unknown): unknown {
-  const [part, ...rest] = path;
-  if (part === undefined) return rule(value);
+/** A copy of a nested value with one part of it changed. @param depth how much of the path leads here */
+function changedAt(
+  value: unknown,
+  path: readonly string[],
+  depth: number,
+  rule: Rule,
+  operand: unknown,
+): unknown {
+  const part = path[depth];
+  if (part === undefined) return rule(value, operand);
   if (Array.isArray(value)) {
     const index = Number(part);
-    return value.with(index, changedAt(value[index], rest, rule));
+    return value.with(index, changedAt(value[index], path, depth + 1, rule, operand));
   }
-  const fields = (value ?? {}) as Fields;
-  const next = changedAt(fields[part], rest, rule);
-  if (next !== undefined) return { ...fields, [part]: next };
-  const { [part]: _gone, ...others } = fields;
+  const fields: Record<string, unknown> = { ...(value as Fields | undefined) };
+  const next = changedAt(fields[part], path, depth + 1, rule, operand);
+  if (next === undefined) return without(fields, part);
+  fields[part] = next;
+  return fields;
+}
+
+/** A deletion in place would slow down every later read of the object. */
+function without(fields: Fields, field: string): Record<string, unknown> {
+  const { [field]: _gone, ...others } = fields;
   return others;
 }
 

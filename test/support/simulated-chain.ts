@@ -3,13 +3,14 @@ import type { Amounts, SolidHead } from '../../shared/domain/breaker.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
 import type { Asset } from '../../shared/domain/money.ts';
 import type { NodeTestimony, SolidBlock, Transfer } from '../../shared/domain/transfer-evidence.ts';
-import { addressToHex, addressToWord, type TronAddress } from '../../shared/domain/tron-address.ts';
+import type { TronAddress } from '../../shared/domain/tron-address.ts';
 import type {
   BroadcastAnswer,
   PaymentNetwork,
   Signer,
   TransferPlan,
 } from '../../shared/ports/payment-network.ts';
+import { transferLog } from './transfer-log.ts';
 
 interface SimulatedBlock {
   readonly number: number;
@@ -208,15 +209,6 @@ export class SimulatedChain {
     const { pending, block: holder, reverted } = found;
     const { transfer } = pending;
     const isToken = transfer.asset === 'USDT';
-    const log = {
-      address: addressToHex(this.#contract).slice(2),
-      topics: [
-        'ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef',
-        addressToWord(transfer.sender),
-        addressToWord(transfer.recipient),
-      ],
-      data: transfer.amountMicro.toString(16).padStart(64, '0'),
-    };
     return {
       ...testimony,
       transaction: { txId, contractRet: reverted ? 'REVERT' : 'SUCCESS' },
@@ -227,7 +219,7 @@ export class SimulatedChain {
         feeMicro: FEE_MICRO,
         receiptResult: isToken ? (reverted ? 'REVERT' : 'SUCCESS') : null,
         result: reverted ? 'FAILED' : null,
-        logs: isToken && !reverted ? [log] : [],
+        logs: isToken && !reverted ? [transferLog(transfer)] : [],
       },
       block: this.#show(holder.number),
     };

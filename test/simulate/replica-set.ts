@@ -1,0 +1,287 @@
+import type {
+  CollectionName,
+  Document,
+  DocumentFilter,
+  DocumentStore,
+  DocumentUpdate,
+  FindOptions,
+} from '../../shared/adapters/mongo/document-store.ts';
+import { ServiceError } from '../../shared/domain/errors.ts';
+import type { Actor } from '../support/actor.ts';
+import { MemoryStore } from '../support/memory-store.ts';
+
+/** A write that the primary has made, whose writer waits for the majority. */
+interface Unacknowledged {
+  /** Its place among the writes that no majority holds yet, from 1. */
+  position: number;
+  outcome: 'waiting' | 'replicated' | 'rolled_back';
+}
+
+/** A primary that was cut off: it still answers those who are connected to it, from what was true then. */
+interface FormerPrimary {
+  readonly committed: MemoryStore;
+  readonly local: MemoryStore;
+  readonly clockOffsetMs: number;
+}
+
+/** What is told of each call, for those who read along. */
+export type Tell = (line: () => string) => void;
+
+/**
+ * A database of several servers. What a majority holds is never lost; what only the primary holds is seen by
+ * nobody who reads at majority, and a fail-over rolls it back: its writer never got an acknowledgement.
+ */
+export class ReplicaSet {
+  readonly #nowMs: () => number;
+  /** What a majority of the servers holds. */
+  committed: MemoryStore;
+  /** What the primary holds: the same store while all servers are in step. */
+  #primary: MemoryStore;
+  /** The primary as it stood after each write that no majority holds yet. */
+  #ahead: MemoryStore[] = [];
+  #unacknowledged: Unacknowledged[] = [];
+  former: FormerPrimary | null = null;
+  /** While true, writes reach the primary only. */
+  lags = false;
+  /** How far the primary's clock is off. */
+  clockOffsetMs = 0;
+  /** Writes that are under way although their writers have given them up. */
+  readonly late: (() => Promise<unknown>)[] = [];
+  /** How many calls were made. */
+  calls = 0;
+  /** Called after each change that a majority holds. */
+  onCommit: (() => void) | undefined;
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+    this.committed = new MemoryStore(() => this.serverTimeMs());
+    this.#primary = this.committed;
+  }
+
+  get primary(): MemoryStore {
+    return this.#primary;
+  }
+
+  /** How many writes only the primary holds. */
+  get unreplicated(): number {
+    return this.#ahead.length;
+  }
+
+  serverTimeMs(): number {
+    return this.#nowMs() + this.clockOffsetMs;
+  }
+
+  formerTimeMs(): number {
+    return this.#nowMs() + (this.former?.clockOffsetMs ?? 0);
+  }
+
+  /** Makes a change, and waits until a majority holds it. */
+  async write<T>(
+    change: (store: MemoryStore) => Promise<T>,
+    acknowledged: (isReady: () => boolean) => Promise<void>,
+  ): Promise<T> {
+    if (!this.lags && this.#ahead.length === 0) {
+      const result = await change(this.committed);
+      this.onCommit?.();
+      return result;
+    }
+    if (this.#primary === this.committed) this.#primary = this.committed.copy();
+    const result = await change(this.#primary);
+    this.#ahead.push(this.#primary.copy());
+    const write: Unacknowledged = { position: this.#ahead.length, outcome: 'waiting' };
+    this.#unacknowledged.push(write);
+    // A write whose condition failed waits as well: what it saw may be rolled back.
+    await acknowledged(() => write.outcome !== 'waiting');
+    if (write.outcome === 'rolled_back') throw unknown();
+    return result;
+  }
+
+  /** The majority takes over the oldest writes that only the primary holds. */
+  replicate(count = this.#ahead.length): void {
+    const reached = this.#ahead[count - 1];
+    if (reached === undefined) return;
+    const left = this.#ahead.slice(count);
+    this.committed = left.length === 0 ? this.#primary : reached;
+    this.#ahead = left;
+    for (const write of this.#unacknowledged) {
+      if (write.position <= count) write.outcome = 'replicated';
+      write.position -= count;
+    }
+    this.#unacknowledged = this.#unacknowledged.filter(({ position }) => position > 0);
+    this.onCommit?.();
+  }
+
+  /**
+   * Another server becomes primary; what no majority holds is rolled back.
+   * @param keepsFormer the old primary does not know it yet, and goes on answering
+   */
+  failOver(keepsFormer: boolean, clockOffsetMs: number): void {
+    this.former = keepsFormer
+      ? { committed: this.committed.copy(), local: this.#primary.copy(), clockOffsetMs: this.clockOffsetMs }
+      : null;
+    this.#primary = this.committed;
+    this.#ahead = [];
+    for (const write of this.#unacknowledged) write.outcome = 'rolled_back';
+    this.#unacknowledged = [];
+    this.lags = false;
+    this.clockOffsetMs = clockOffsetMs;
+  }
+
+  /** All servers are there and in step again. */
+  heal(): void {
+    this.lags = false;
+    this.replicate();
+    this.former = null;
+    this.clockOffsetMs = 0;
+  }
+}
+
+/** How the next write of a connection fares: without an acknowledgement in each case but the first. */
+export type WriteFate = 'acknowledged' | 'made' | 'made_late' | 'never_made';
+
+/** One process's connection to the database. Every call waits for the process's turn. */
+export class Connection implements DocumentStore {
+  /** Nothing gets through. */
+  isCut = false;
+  /** Still connected to the server that was primary before. */
+  isStale = false;
+  nextWrite: WriteFate = 'acknowledged';
+  readonly #set: ReplicaSet;
+  readonly #actor: () => Actor | null;
+  readonly #readConcern: 'majority' | 'local';
+  readonly #tell: Tell;
+
+  constructor(
+    set: ReplicaSet,
+    actor: () => Actor | null,
+    tell: Tell,
+    readConcern: 'majority' | 'local' = 'majority',
+  ) {
+    this.#set = set;
+    this.#actor = actor;
+    this.#tell = tell;
+    this.#readConcern = readConcern;
+  }
+
+  async serverTimeMs(): Promise<number> {
+    await this.#turn('serverTimeMs');
+    if (this.isCut) throw away();
+    return this.#former() === null ? this.#set.serverTimeMs() : this.#set.formerTimeMs();
+  }
+
+  findOne<T extends Document>(name: CollectionName, filter: DocumentFilter): Promise<T | null> {
+    return this.#read('findOne', name, filter, (store) => store.findOne<T>(name, filter));
+  }
+
+  find<T extends Document>(
+    name: CollectionName,
+    filter: DocumentFilter,
+    options?: FindOptions,
+  ): Promise<T[]> {
+    return this.#read('find', name, filter, (store) => store.find<T>(name, filter, options));
+  }
+
+  updateOne(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
+    return this.#write('updateOne', name, [filter, update], (store) => store.updateOne(name, filter, update));
+  }
+
+  updateMany(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
+    return this.#write('updateMany', name, [filter, update], (store) =>
+      store.updateMany(name, filter, update),
+    );
+  }
+
+  insertOne(name: CollectionName, document: Document) {
+    return this.#write('insertOne', name, [document], (store) => store.insertOne(name, document));
+  }
+
+  async #read<T>(
+    call: string,
+    name: CollectionName,
+    filter: DocumentFilter,
+    read: (store: MemoryStore) => Promise<T>,
+  ): Promise<T> {
+    await this.#turn(call);
+    if (this.isCut) {
+      this.#tell(() => `${call} ${name}: the store is out of reach`);
+      throw away();
+    }
+    const former = this.#former();
+    const isLocal = this.#readConcern === 'local';
+    const result = await read(
+      former === null
+        ? isLocal
+          ? this.#set.primary
+          : this.#set.committed
+        : isLocal
+          ? former.local
+          : former.committed,
+    );
+    this.#tell(() => `${call} ${name} ${show(filter)}${former === null ? '' : ' at the former primary'}`);
+    return result;
+  }
+
+  async #write<T>(
+    call: string,
+    name: CollectionName,
+    what: readonly object[],
+    change: (store: MemoryStore) => Promise<T>,
+  ): Promise<T> {
+    const set = this.#set;
+    await this.#turn(call);
+    const told = (outcome: string) => this.#tell(() => `${call} ${name} ${what.map(show)}: ${outcome}`);
+    if (this.isCut) {
+      told('the store is out of reach');
+      throw away();
+    }
+    const fate = this.nextWrite;
+    this.nextWrite = 'acknowledged';
+    const former = this.#former();
+    if (former !== null) {
+      // No majority will ever hold it.
+      await change(former.local);
+      told('made by the former primary alone');
+      throw unknown();
+    }
+    if (fate === 'acknowledged') {
+      const result = await set.write(change, (isReady) => {
+        told('waits for the majority');
+        return this.#turn('acknowledgement', isReady);
+      });
+      told(String(result ?? 'done'));
+      return result;
+    }
+    told(`not acknowledged, ${fate}`);
+    // Who makes it has given it up: whether a majority takes it over is nothing to anybody.
+    const abandoned = () => set.write(change, () => Promise.resolve()).catch(() => undefined);
+    if (fate === 'made') await abandoned();
+    if (fate === 'made_late') set.late.push(abandoned);
+    throw unknown();
+  }
+
+  #former(): FormerPrimary | null {
+    if (this.#set.former === null) this.isStale = false;
+    return this.isStale ? this.#set.former : null;
+  }
+
+  async #turn(name: string, isReady?: () => boolean): Promise<void> {
+    this.#set.calls += 1;
+    await this.#actor()?.turn(name, isReady);
+  }
+}
+
+export function show(value: unknown): string {
+  return JSON.stringify(value, (_, field: unknown) => {
+    if (typeof field === 'bigint') return Number(field);
+    if (field instanceof Uint8Array || (field as { type?: string } | null)?.type === 'Buffer') return '…';
+    return field;
+  });
+}
+
+function away(): ServiceError {
+  return new ServiceError('store_unavailable', 'The database is out of reach.');
+}
+
+function unknown(): ServiceError {
+  return new ServiceError('outcome_unknown', 'The database did not acknowledge a change.');
+}

@@ -1,0 +1,154 @@
+import { BREAKER_ID } from '../../shared/adapters/mongo/documents.ts';
+import { isTripped } from '../../shared/domain/circuit.ts';
+import { check, isRefusal, type Violation, withinLimit } from '../chaos/checker.ts';
+import type { ChainTransfer, Evidence, Limit } from '../chaos/evidence.ts';
+import type { SimulatedWorld } from './world.ts';
+
+/** The breaker document stays below it, however much is under way. */
+const BREAKER_BYTES_MAX = 32 * 1024;
+
+/**
+ * Judges what a schedule left behind: by the checker that judges the killing of real processes, and by what only
+ * a simulation can see.
+ */
+export function judge(world: SimulatedWorld, phase: 'healed' | 'asked_again'): Violation[] {
+  const { chain, store, rules } = world;
+  const transfers = chain.paid.map(
+    ({ transaction: { txId, transfer }, block }): ChainTransfer => ({
+      txId,
+      asset: transfer.asset,
+      to: transfer.recipient,
+      amountMicro: transfer.amountMicro,
+      blockNumber: block.number,
+      blockTimeMs: block.timestampMs,
+    }),
+  );
+  const { breaker } = store.committed;
+  const payments = store.committed.payments();
+  const evidence: Evidence = {
+    wallet: chain.wallet,
+    transfers,
+    payments: payments.map((payment) => ({
+      id: payment.id,
+      idempotencyKey: payment.idempotencyKey,
+      batchId: payment.batchId,
+      status: payment.status,
+      reason: payment.reason,
+      asset: payment.asset,
+      amountMicro: payment.amountMicro,
+      recipient: payment.recipient,
+      txIds: payment.attempts.map(({ txId }) => txId),
+      isOpen: payment.settleAtMs !== null,
+      isHeld: payment.reservationId !== null && payment.closeId === null,
+    })),
+    breaker: {
+      transitions: breaker.transitions.length,
+      feesOutstandingMicro: breaker.fees.outstandingMicro,
+      books: {
+        USDT: figuresOf(breaker.books.USDT),
+        TRX: figuresOf(breaker.books.TRX),
+      },
+      tripped: isTripped(breaker.circuit) && breaker.circuit.kind === 'open' ? breaker.circuit.reason : null,
+    },
+    orders: world.orders.map(({ key, kind, items, answers, cancelAsked }) => ({
+      idempotencyKey: key,
+      kind,
+      items: items.map(({ recipient, asset, amountMicro }) => ({ to: recipient, asset, amountMicro })),
+      answers,
+      cancelAsked,
+    })),
+    // Whoever asks again does so under higher limits.
+    limits: phase === 'healed' ? limitsOf(world) : [],
+    permitsSeenMax: world.permitsSeenMax,
+    permitsMax: rules.circuit.halfOpenMaxCalls,
+    looks: 1,
+  };
+  return [
+    ...world.wrongs.map((detail): Violation => ({ rule: 'answers_are_true', detail })),
+    ...check(evidence),
+    ...(phase === 'healed' ? withinFeeCap(world) : canBeAskedAgain(world)),
+    ...refusedForGood(world),
+    ...breakerIsSmall(world),
+  ];
+}
+
+function figuresOf({
+  outstandingMicro,
+  spentTotalMicro,
+}: {
+  outstandingMicro: bigint;
+  spentTotalMicro: bigint;
+}) {
+  return { outstandingMicro, spentMicro: spentTotalMicro };
+}
+
+function limitsOf({ rules: { limits, windows } }: SimulatedWorld): Limit[] {
+  return (['USDT', 'TRX'] as const).flatMap((asset): Limit[] => [
+    { asset, name: 'hour', windowMs: windows.hourMs, limitMicro: limits[asset].hourlyMicro },
+    { asset, name: 'day', windowMs: windows.dayMs, limitMicro: limits[asset].dailyMicro },
+  ]);
+}
+
+/** What was burned in blocks, as if it were transfers of TRX. */
+function withinFeeCap({ chain, rules }: SimulatedWorld): Violation[] {
+  const fees = [...chain.included.values()].map(
+    ({ transaction: { txId }, block, feeMicro }): ChainTransfer => ({
+      txId,
+      asset: 'TRX',
+      to: 'fees',
+      amountMicro: feeMicro,
+      blockNumber: block.number,
+      blockTimeMs: block.timestampMs,
+    }),
+  );
+  return withinLimit(fees, {
+    asset: 'TRX',
+    name: 'day of fees',
+    windowMs: rules.windows.dayMs,
+    limitMicro: rules.feeLimitDailyMicro,
+  });
+}
+
+/** A try of a key that was answered as refused has not paid. */
+function refusedForGood({ store, orders }: SimulatedWorld): Violation[] {
+  return store.committed.payments().flatMap(({ id, idempotencyKey, status, generation }): Violation[] => {
+    const order = orders.find(({ key }) => key === idempotencyKey);
+    return status === 'confirmed' && order?.refusedGenerations.has(generation) === true
+      ? [{ rule: 'answers_are_true', detail: `${id} was refused in its try ${generation}, and paid by it` }]
+      : [];
+  });
+}
+
+/**
+ * Nothing stands in the way of any key now. Each shows what it stands for; and where callers had been told of
+ * nothing but refusals, it was still theirs to use, and is paid.
+ */
+function canBeAskedAgain({ orders, store }: SimulatedWorld): Violation[] {
+  const payments = store.committed.payments();
+  return orders.flatMap(({ key, items, answers, cancelAsked }): Violation[] => {
+    const last = answers.at(-1);
+    if (last === undefined || last.code === 'reference_taken') return [];
+    if (last.id === null) {
+      return [
+        { rule: 'answers_are_true', detail: `${key} cannot be asked again: ${last.status} ${last.code}` },
+      ];
+    }
+    if (cancelAsked || !answers.slice(0, -1).every(isRefusal)) return [];
+    const statuses = items.map(
+      ({ recipient }) => payments.find((payment) => payment.recipient === recipient)?.status ?? 'lost',
+    );
+    return statuses.every((status) => status === 'confirmed')
+      ? []
+      : [{ rule: 'answers_are_true', detail: `${key} was only ever refused, and is ${statuses.join()}` }];
+  });
+}
+
+function breakerIsSmall({ store }: SimulatedWorld): Violation[] {
+  const document = store.committed.collections.breaker.get(BREAKER_ID);
+  const text = JSON.stringify(document, (_, value: unknown) =>
+    typeof value === 'bigint' ? value.toString() : value,
+  );
+  return text.length <= BREAKER_BYTES_MAX
+    ? []
+    : [{ rule: 'books_are_true', detail: `the breaker document has ${text.length} bytes` }];
+}

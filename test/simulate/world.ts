@@ -1,0 +1,288 @@
+import { BREAKER_ID, type BreakerDocument } from '../../shared/adapters/mongo/documents.ts';
+import { documentLedger } from '../../shared/adapters/mongo/ledger.ts';
+import type { Circuit } from '../../shared/domain/circuit.ts';
+import { ServiceError } from '../../shared/domain/errors.ts';
+import type { PaymentOrder } from '../../shared/domain/payment.ts';
+import { addressFromHex, type TronAddress } from '../../shared/domain/tron-address.ts';
+import type { PaymentNetwork } from '../../shared/ports/payment-network.ts';
+import { UnreadableBytes } from '../../shared/ports/vault.ts';
+import type { Engine } from '../../shared/usecases/engine.ts';
+import { payOut } from '../../shared/usecases/pay-out.ts';
+import { withBreaker } from '../../shared/usecases/payment-network-with-breaker.ts';
+import type { PaymentRules } from '../../shared/usecases/payment-rules.ts';
+import type { Answer } from '../chaos/evidence.ts';
+import { Actor } from '../support/actor.ts';
+import { Random } from '../support/random.ts';
+import { START_MS } from '../support/test-engine.ts';
+import { FEE_MAX_MICRO, ForkingChain } from './forking-chain.ts';
+import type { Mutant } from './mutants.ts';
+import { Connection, ReplicaSet, show } from './replica-set.ts';
+
+const HOUR_MS = 3_600_000;
+const RECIPIENTS = Array.from({ length: 8 }, (_, index) => addressOf(index + 1));
+const WALLET = addressOf(100);
+const CONTRACT = addressOf(101);
+
+/** What a caller asks for under one key; each item has a recipient and an amount of its own. */
+export interface SimulatedOrder {
+  readonly key: string;
+  readonly kind: 'payment' | 'batch';
+  readonly items: readonly PaymentOrder[];
+  readonly answers: Answer[];
+  cancelAsked: boolean;
+  /** Generations of which the caller was told that they are refused. */
+  readonly refusedGenerations: Set<number>;
+}
+
+/** One process: an instance of a function with its own clock and connection. Where it dies, another takes its place. */
+export class Instance {
+  readonly name: string;
+  actor = new Actor();
+  readonly connection: Connection;
+  /** How far its clock is off. */
+  clockOffsetMs = 0;
+  /** Nothing gets through to the chain. */
+  isCutFromChain = false;
+
+  constructor(name: string, connect: (instance: Instance) => Connection) {
+    this.name = name;
+    this.connection = connect(this);
+  }
+
+  async die(): Promise<void> {
+    const dying = this.actor;
+    this.actor = new Actor();
+    await dying.die();
+  }
+}
+
+/** Everything that one schedule is played in, all of it decided by the seed. */
+export class SimulatedWorld {
+  readonly random: Random;
+  readonly store: ReplicaSet;
+  readonly chain: ForkingChain;
+  rules: PaymentRules;
+  readonly orders: readonly SimulatedOrder[];
+  readonly wrongs: string[] = [];
+  nowMs = START_MS;
+  isStopped = false;
+  /** Stored bytes cannot be read: another key. */
+  isVaultClosed = false;
+  recipientsDenied = false;
+  permitsSeenMax = 0;
+  calls = 0;
+  readonly #mutant: Mutant | null;
+  readonly #trace: ((line: string) => void) | null;
+  #lastId = 0;
+  #circuit = '';
+
+  constructor(seed: number, mutant: Mutant | null, trace: ((line: string) => void) | null) {
+    const random = new Random(String(seed));
+    this.random = random;
+    this.#mutant = mutant;
+    this.#trace = trace;
+    this.rules = drawRules(random);
+    this.orders = drawOrders(random);
+    this.store = new ReplicaSet(() => this.nowMs);
+    this.store.onCommit = () => this.#countPermits();
+    this.chain = new ForkingChain({
+      wallet: WALLET,
+      contract: CONTRACT,
+      nodes: random.chance(0.8) ? 2 : 1,
+      solidLag: random.between(1, 4),
+      startMs: START_MS,
+      random,
+    });
+  }
+
+  tell(line: () => string): void {
+    this.#trace?.(line());
+  }
+
+  get payOut(): typeof payOut {
+    return this.#mutant?.payOut?.(payOut) ?? payOut;
+  }
+
+  pass(durationMs: number): void {
+    this.nowMs += durationMs;
+    this.chain.advanceTo(this.nowMs);
+  }
+
+  instance(name: string): Instance {
+    const readConcern = this.#mutant?.readConcern ?? 'majority';
+    return new Instance(
+      name,
+      (instance) =>
+        new Connection(
+          this.store,
+          () => instance.actor,
+          (line) => this.tell(() => `  ${name}: ${line()}`),
+          readConcern,
+        ),
+    );
+  }
+
+  /** An engine for an instance; for null one that nothing stops or disturbs. */
+  engine(instance: Instance | null): Engine {
+    const mutant = this.#mutant;
+    const actor = instance?.actor ?? null;
+    const name = instance?.name ?? 'healer';
+    const connection =
+      instance?.connection ??
+      new Connection(
+        this.store,
+        () => null,
+        (line) => this.tell(() => `  ${name}: ${line()}`),
+      );
+    const chain = this.chain.network(mutant?.provenBy);
+    const network = this.#dialled(chain, actor, instance, name);
+    const plain = documentLedger(connection);
+    const ledger = mutant?.ledger?.(plain, { store: connection, network }) ?? plain;
+    const ids = {
+      next: () => `${name}-${++this.#lastId}`,
+      random: () => this.random.below(1_000) / 1_000,
+    };
+    const clock = {
+      nowMs: () => this.nowMs + (instance?.clockOffsetMs ?? 0),
+      sleep: async () => actor?.turn('sleep'),
+    };
+    return {
+      ledger,
+      network: withBreaker(network, ledger, ids, clock, this.rules),
+      signer: this.chain.signer,
+      vault: {
+        seal: (bytes) => bytes,
+        open: (bytes) => {
+          if (this.isVaultClosed) throw new UnreadableBytes('another key');
+          return bytes;
+        },
+      },
+      recipients: { judge: async () => (this.recipientsDenied ? 'on_the_deny_list' : 'allowed') },
+      stopSwitch: { isSet: async () => this.isStopped },
+      clock,
+      ids,
+      rules: this.rules,
+    };
+  }
+
+  /** Every call waits for the process's turn, and fails where nothing gets through. */
+  #dialled(
+    chain: PaymentNetwork,
+    actor: Actor | null,
+    instance: Instance | null,
+    name: string,
+  ): PaymentNetwork {
+    const dial = async <T>(call: string, ask: () => Promise<T>): Promise<T> => {
+      await actor?.turn(call);
+      this.calls += 1;
+      if (instance?.isCutFromChain === true) {
+        this.tell(() => `  ${name}: ${call}: the chain is out of reach`);
+        throw new ServiceError('chain_unavailable', 'the chain is out of reach');
+      }
+      const answer = await ask();
+      this.tell(() => `  ${name}: ${call}: ${show(answer)}`);
+      return answer;
+    };
+    return {
+      readSolidHead: () => dial('readSolidHead', () => chain.readSolidHead()),
+      prepareTransfer: (transfer, inFlight) =>
+        dial('prepareTransfer', () => chain.prepareTransfer(transfer, inFlight)),
+      broadcast: async (bytes, txId) => {
+        const nodes = this.chain.nodes.map((node) => node.name);
+        await actor?.turn('broadcast');
+        this.calls += 1;
+        if (instance?.isCutFromChain === true) {
+          this.tell(() => `  ${name}: broadcast ${txId}: the chain is out of reach`);
+          return nodes.map((node) => ({ node, kind: 'unclear', code: 'out of reach' }));
+        }
+        const answers = await chain.broadcast(bytes, txId);
+        this.tell(() => `  ${name}: broadcast ${txId}: ${show(answers)}`);
+        return answers;
+      },
+      takeTestimony: (txId, knownHead) => dial('takeTestimony', () => chain.takeTestimony(txId, knownHead)),
+      readHoldings: (account, knownHead) =>
+        dial('readHoldings', () => chain.readHoldings(account, knownHead)),
+      walkSolidBlocks: (fromNumber, untilMs, knownHead) =>
+        dial('walkSolidBlocks', () => chain.walkSolidBlocks(fromNumber, untilMs, knownHead)),
+    };
+  }
+
+  #countPermits(): void {
+    const document = this.store.committed.collections.breaker.get(BREAKER_ID) as unknown as BreakerDocument;
+    if (document.circuit === this.#circuit) return;
+    this.#circuit = document.circuit;
+    const circuit = JSON.parse(document.circuit) as Circuit;
+    if (circuit.kind !== 'half_open') return;
+    const nowMs = this.store.serverTimeMs();
+    const alive = circuit.permits.filter(({ expiresAtMs }) => expiresAtMs > nowMs).length;
+    this.permitsSeenMax = Math.max(this.permitsSeenMax, alive);
+  }
+}
+
+function drawRules(random: Random): PaymentRules {
+  const hourMs = random.pick([60_000, 90_000]);
+  return {
+    limits: {
+      USDT: { hourlyMicro: 100n, dailyMicro: 170n },
+      TRX: { hourlyMicro: 100n, dailyMicro: 170n },
+    },
+    windows: { hourMs, dayMs: 4 * hourMs },
+    feeLimitDailyMicro: random.pick([30n, 1_000n]),
+    feeReserveMicro: FEE_MAX_MICRO,
+    amounts: {
+      maxMicro: { USDT: null, TRX: null },
+      approvalAboveMicro: { USDT: random.chance(0.25) ? 50n : null, TRX: null },
+    },
+    circuit: {
+      failureThreshold: random.between(1, 4),
+      recoveryTimeoutMs: 20_000,
+      halfOpenMaxCalls: random.between(1, 3),
+      permitMs: 30_000,
+    },
+    contract: CONTRACT,
+    confirmationsRequired: random.between(0, 3),
+    expirationMs: random.pick([15_000, 30_000]),
+    expirationMarginMs: 3_000,
+    payByMs: random.pick([25_000, 60_000, 90_000]),
+    approveByMs: 60_000,
+    recheckMs: 40_000,
+    leaseMs: 20_000,
+    revisitMs: 3_000,
+    rebroadcastMs: 5_000,
+    headSkewMsMax: 60_000,
+  };
+}
+
+/** One to three payments, and now and then a batch of two: more than the limits take at once. */
+function drawOrders(random: Random): SimulatedOrder[] {
+  let item = 0;
+  const next = (asset: PaymentOrder['asset']): PaymentOrder => {
+    const recipient = RECIPIENTS[item];
+    if (recipient === undefined) throw new RangeError('too few recipients');
+    item += 1;
+    const reference = random.chance(0.2) ? `reference-${random.between(1, 2)}` : null;
+    return { asset, amountMicro: BigInt(random.between(20, 60)), recipient, reference };
+  };
+  const order = (kind: SimulatedOrder['kind'], index: number): SimulatedOrder => ({
+    key: `${kind}-${index}`,
+    kind,
+    items: kind === 'batch' ? [next('USDT'), next('USDT')] : [next(random.chance(0.8) ? 'USDT' : 'TRX')],
+    answers: [],
+    cancelAsked: false,
+    refusedGenerations: new Set(),
+  });
+  const payments = Array.from({ length: random.between(1, 3) }, (_, index) => order('payment', index + 1));
+  return random.chance(0.25) ? [...payments, order('batch', 1)] : payments;
+}
+
+function addressOf(index: number): TronAddress {
+  const address = addressFromHex(`41${index.toString(16).padStart(40, '0')}`);
+  if (address === undefined) throw new TypeError('no address');
+  return address;
+}
+
+/** An instance's clock: mostly right, sometimes an hour off. */
+export function drawClockOffsetMs(random: Random): number {
+  if (random.chance(0.4)) return 0;
+  return random.chance(0.5) ? random.between(-2_000, 2_000) : random.between(-HOUR_MS, HOUR_MS);
+}
