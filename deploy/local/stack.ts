@@ -50,6 +50,7 @@ import {
 } from './state.ts';
 import { Supervisor, type SupervisorEvent } from './supervisor.ts';
 
+/** Where nobody says otherwise. */
 const PAY_INSTANCES = 2;
 /** What a killed start left behind has had its chance to end in good order: its guard gave it one. */
 const LEFTOVER_GRACE_MS = 2_000;
@@ -66,6 +67,8 @@ export type StackOptions = {
   readonly settleIntervalMs: number;
   /** Keeps payments in memory only. For tests. */
   readonly memoryDatabase?: boolean;
+  /** Instances of `pay`. */
+  readonly payInstances?: number | undefined;
   /** Settings of the functions that the stack does not decide itself, by their keys. */
   readonly settings: Readonly<Record<string, string>>;
   /** Sees every line that a part logs. */
@@ -321,8 +324,9 @@ export class LocalStack {
 
   async #planInstances(): Promise<readonly InstancePlan[]> {
     const plans: InstancePlan[] = [];
+    const { payInstances = PAY_INSTANCES } = this.#options;
     for (const name of FUNCTION_NAMES) {
-      for (let number = 1; number <= (name === 'pay' ? PAY_INSTANCES : 1); number += 1) {
+      for (let number = 1; number <= (name === 'pay' ? payInstances : 1); number += 1) {
         plans.push({
           part: name === 'pay' ? `pay-${number}` : name,
           function: name,

@@ -28,6 +28,7 @@ export type TestStackOptions = {
   readonly settings?: Readonly<Record<string, string>>;
   /** Keeps payments over a death of the database, which one in memory does not. */
   readonly storedDatabase?: boolean;
+  readonly payInstances?: number;
 };
 
 export type TestStack = {
@@ -77,6 +78,7 @@ export async function startStack(options: TestStackOptions = {}): Promise<TestSt
       fresh: false,
       settleIntervalMs: options.settleIntervalMs ?? 200,
       memoryDatabase: options.storedDatabase !== true,
+      payInstances: options.payInstances,
       settings: options.settings ?? {},
       onLogLine: (part, line) => {
         const kept = lines.get(part) ?? [];
