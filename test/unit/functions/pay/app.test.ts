@@ -17,6 +17,8 @@ const SECRETS = {
   boss: new Secret('boss-secret-of-thirty-two-bytes-or-more-!!'),
   operator: new Secret('operators-secret-of-32-bytes-or-more-!!'),
 };
+/** Somebody else. */
+const OTHER = 'TLsV52sRDL79HXGGm9yzwKibb6BeruhUzy';
 const GOOD = { to: RECIPIENT, amount: '25', asset: 'USDT' };
 
 let world: World;
@@ -125,6 +127,42 @@ describe('POST /pay', () => {
     expect(again.statusCode).toBe(201);
     expect(again.headers['idempotent-replayed']).toBe('true');
     expect(again.json()).toMatchObject({ id: first.json().id });
+  });
+
+  it('takes every spelling of one order for the same, and shows the payment as it is by now', async () => {
+    const { id } = (await pay({ amount: '1', reference: 'r' })).json();
+    world.pass(10);
+    await settleAll();
+    const { to } = GOOD;
+    for (const body of [
+      `{"reference":"r","asset":"USDT","amount":"1.0","to":"${to}"}`,
+      ` {\n  "to" : "${to}", "amount": "1.000000", "asset": "\\u0055SDT", "reference": "\\u0072"}\n`,
+    ]) {
+      const again = await call({ body });
+      expect(again.statusCode).toBe(201);
+      expect(again.headers['idempotent-replayed']).toBe('true');
+      expect(again.json()).toMatchObject({ id, status: 'confirmed' });
+    }
+    for (const changed of [{ amount: '1.000001' }, { reference: 'R' }, { asset: 'TRX' }, { to: OTHER }]) {
+      const other = await pay({ amount: '1', reference: 'r', ...changed });
+      expect(other.json()).toMatchObject({ status: 422, code: 'idempotency_key_reused' });
+    }
+    expect((await pay({ amount: '1' })).json()).toMatchObject({ code: 'idempotency_key_reused' });
+  });
+
+  it('keeps a refused key small and retryable, however often it is refused', async () => {
+    begin(
+      {},
+      { prepareTransfer: () => Promise.reject(new ServiceError('simulation_failed', 'It would fail.')) },
+    );
+    for (let round = 0; round < 200; round += 1) {
+      expect((await pay({})).statusCode).toBe(422);
+      world.pass(1);
+    }
+    const [payment] = [...world.ledger.payments.values()];
+    expect(payment).toMatchObject({ status: 'refused', generation: 199, attempts: [] });
+    expect(payment?.history.length).toBeLessThanOrEqual(100);
+    expect(payment?.notedIds.length).toBeLessThanOrEqual(40);
   });
 
   it('answers 202 when the caller does not wait', async () => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
 import { isSettled, type Payment } from '../../../../shared/domain/payment.ts';
 import { UnreadableBytes } from '../../../../shared/ports/vault.ts';
+import { cancelPayment } from '../../../../shared/usecases/decide-payment.ts';
 import type { Engine } from '../../../../shared/usecases/engine.ts';
 import { type PayOutRequest, payOut } from '../../../../shared/usecases/pay-out.ts';
 import { withBreaker } from '../../../../shared/usecases/payment-network-with-breaker.ts';
@@ -493,6 +494,49 @@ async function abandon(race: Race, name: string): Promise<void> {
   await dying.step();
   await dying.die();
   await asked;
+}
+
+describe('a cancellation and a signature at once', () => {
+  it('have one winner, wherever either stands when the other goes on', async () => {
+    const winners = new Set<string>();
+    for (let before = 1, isPaying = true; isPaying; before += 1) {
+      for (let between = 0, isCancelling = true; isCancelling; between += 1) {
+        const race = new Race();
+        const payer = new Actor();
+        const asked = payOut(race.engine(payer), requestOf(1)).catch(expectRefusal);
+        isPaying = await payer.make(before);
+        const [payment] = race.payments();
+        if (payment === undefined) {
+          await payer.finish();
+          break;
+        }
+        const canceller = new Actor();
+        const decision = { by: 'gateway', reason: 'a mistake' };
+        const cancelled = cancelPayment(race.engine(canceller), payment, decision).then(
+          () => true,
+          (error: unknown) => {
+            expectRefusal(error);
+            expect(error).toMatchObject({ code: 'payment_not_cancellable' });
+            return false;
+          },
+        );
+        isCancelling = await canceller.make(between);
+        await payer.finish();
+        await canceller.finish();
+        await asked;
+        const winner = (await cancelled) ? 'cancelled' : 'confirmed';
+        await race.settleAlone();
+        expect(race.payments(), `after ${before} and ${between} calls`).toMatchObject([{ status: winner }]);
+        race.expectTruth();
+        winners.add(winner);
+      }
+    }
+    expect([...winners].toSorted()).toEqual(['cancelled', 'confirmed']);
+  });
+});
+
+function expectRefusal(error: unknown): void {
+  if (!(error instanceof ServiceError)) throw error;
 }
 
 describe('a process that wakes late', () => {
