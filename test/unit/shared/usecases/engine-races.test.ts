@@ -341,7 +341,10 @@ const scripts = fc.array(fc.array(act, { minLength: 1, maxLength: 3, size: 'max'
 /** `RACES=100000` before a release; a failure prints the seed that repeats it. */
 const RUNS = Number(process.env.RACES ?? 500);
 
-describe('several processes at once', () => {
+/** Some seconds of work, on a machine that may be busy with something else. */
+const THOROUGH = { timeout: 120_000 };
+
+describe('several processes at once', THOROUGH, () => {
   it('pay at most once and within the limits, however they interleave, freeze, die and lose answers', async () => {
     await fc.assert(
       fc.asyncProperty(scripts, happenings, async (acts, events) => {
@@ -400,7 +403,7 @@ describe('several processes at once', () => {
   });
 });
 
-describe('two processes at one payment', () => {
+describe('two processes at one payment', THOROUGH, () => {
   const settling: Act = { kind: 'settle' };
   const paying: Act = { kind: 'pay', key: 1, respondAsync: false };
 
@@ -496,7 +499,7 @@ async function abandon(race: Race, name: string): Promise<void> {
   await asked;
 }
 
-describe('a cancellation and a signature at once', () => {
+describe('a cancellation and a signature at once', THOROUGH, () => {
   it('have one winner, wherever either stands when the other goes on', async () => {
     const winners = new Set<string>();
     for (let before = 1, isPaying = true; isPaying; before += 1) {
