@@ -19,7 +19,7 @@ type Body = Readonly<Record<string, string>>;
 
 const ANSWERS: Readonly<Record<string, (body: Body) => unknown>> = {
   '/wallet/getblockbynum': () => blockAt(0),
-  '/walletsolidity/getnowblock': () => blockAt(Math.floor(Date.now() / BLOCK_MS) - SOLID_LAG_BLOCKS),
+  '/walletsolidity/getblock': () => blockAt(Math.floor(Date.now() / BLOCK_MS) - SOLID_LAG_BLOCKS),
   '/wallet/getchainparameters': () => recordedAnswer('fn-getchainparameters'),
   '/wallet/getaccountresource': () => recordedAnswer('fn-getaccountresource'),
   '/walletsolidity/getaccount': ({ address }) =>

@@ -50,14 +50,19 @@ export async function startSimulatedNode(chain: SimulatedChain): Promise<Simulat
     return testimony?.info ?? null;
   }
 
+  const header = (number: number) => {
+    const { blockID, block_header } = show(number);
+    return { blockID, block_header };
+  };
   const solid = ({ num = 0 }: { num?: number }) => (num > chain.solidHead.number ? {} : show(num));
   const simulated: SimulatedNode = {
     genesisBlockId: String(show(0).blockID),
     onBroadcast: (txId) => ({ answer: { result: true, code: 'SUCCESS', txid: txId }, takes: true }),
     node: await startFakeNode({
       '/wallet/getblockbynum': ({ num = 0 }: { num?: number }) => (num > chain.head.number ? {} : show(num)),
-      '/wallet/getnowblock': () => show(chain.head.number),
-      '/walletsolidity/getnowblock': () => show(chain.solidHead.number),
+      '/wallet/getblock': () => header(chain.head.number),
+      '/walletsolidity/getblock': ({ id_or_num = String(chain.solidHead.number) }: { id_or_num?: string }) =>
+        Number(id_or_num) > chain.solidHead.number ? {} : header(Number(id_or_num)),
       '/walletsolidity/getblockbynum': solid,
       '/walletsolidity/gettransactionbyid': async ({ value = '' }: { value?: string }) =>
         (await findSolid(value)) === null ? {} : showTransaction(value),

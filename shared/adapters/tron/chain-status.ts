@@ -1,8 +1,7 @@
 import type { SolidHead } from '../../domain/breaker.ts';
 import type { TronAddress } from '../../domain/tron-address.ts';
 import type { ChainStatus } from '../../ports/chain-status.ts';
-import { GenuineNodes } from './genuine-nodes.ts';
-import { readHead } from './node-answers.ts';
+import { GenuineNodes, readSolidHead } from './genuine-nodes.ts';
 import type { NodeClient } from './node-client.ts';
 import { readTokenBalance, readTrxBalance } from './tron-network.ts';
 
@@ -18,8 +17,7 @@ export function tronChainStatus(settings: ChainStatusSettings): ChainStatus {
   const genuine = new GenuineNodes(settings.nodes, settings.genesisBlockId);
 
   return {
-    readSolidHead: (): Promise<SolidHead> =>
-      genuine.fromFirst(async (node) => readHead(await node.post('/walletsolidity/getnowblock', {}))),
+    readSolidHead: (): Promise<SolidHead> => genuine.fromFirst(readSolidHead),
     readTrxBalanceMicro: (address) => genuine.fromFirst((node) => readTrxBalance(node, address)),
     readTokenBalanceMicro: (address) =>
       genuine.fromFirst((node) => readTokenBalance(node, settings.usdtContract, address)),

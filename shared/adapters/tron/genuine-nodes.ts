@@ -44,6 +44,24 @@ export class GenuineNodes {
   }
 }
 
+// Headers alone: a block of the main net with its transactions is hundreds of kilobytes, and takes its time over Tor.
+
+/** The newest solid block that a node has. */
+export async function readSolidHead(node: NodeClient): Promise<SolidHead> {
+  return readHead(await node.post('/walletsolidity/getblock', { detail: false }));
+}
+
+/** The solid block of a height, or null where the node's solid chain is not that long yet. */
+export async function readSolidHeader(node: NodeClient, number: number): Promise<SolidHead | null> {
+  const shown = await node.post('/walletsolidity/getblock', { id_or_num: String(number), detail: false });
+  return isAbsent(shown) ? null : readHead(shown);
+}
+
+/** The height of the newest block that a node has, solid or not. */
+export async function readHeight(node: NodeClient): Promise<number> {
+  return readHead(await node.post('/wallet/getblock', { detail: false })).number;
+}
+
 /**
  * Whether a node's solid chain holds the last solid block that was seen: `behind` where it is not there yet,
  * which a backend of a load balancer may well be.
@@ -56,9 +74,9 @@ export async function compareSolidHead(
 ): Promise<'holds' | 'behind'> {
   if (knownHead === null) return 'holds';
   if (solidHead.number < knownHead.number) return 'behind';
-  const shown = await node.post('/walletsolidity/getblockbynum', { num: knownHead.number });
-  if (isAbsent(shown)) return 'behind';
-  if (readHead(shown).blockId === knownHead.blockId) return 'holds';
+  const shown = await readSolidHeader(node, knownHead.number);
+  if (shown === null) return 'behind';
+  if (shown.blockId === knownHead.blockId) return 'holds';
   throw chainAway(`${node.host} does not show the last solid block that was seen`);
 }
 

@@ -19,13 +19,18 @@ import type {
   TransferPlan,
 } from '../../ports/payment-network.ts';
 import { leftOfCallMs, withPartOfCall } from './call-deadline.ts';
-import { chainAway, compareSolidHead, GenuineNodes } from './genuine-nodes.ts';
+import {
+  chainAway,
+  compareSolidHead,
+  GenuineNodes,
+  readHeight,
+  readSolidHead,
+  readSolidHeader,
+} from './genuine-nodes.ts';
 import {
   array,
-  isAbsent,
   object,
   readAccountBalance,
-  readHead,
   readTransaction,
   readTransactionInfo,
   text,
@@ -78,7 +83,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   async function prepareOn(node: NodeClient, transfer: Transfer, inFlight: InFlight): Promise<TransferPlan> {
     const { sender, recipient } = transfer;
     const [referenceBlock, chainPrices, resources, balanceSun, feeLimit] = await Promise.all([
-      node.post('/walletsolidity/getnowblock', {}).then(readHead),
+      readSolidHead(node),
       readPricesOf(node),
       node.post('/wallet/getaccountresource', { address: sender, visible: true }).then(readResources),
       readTrxBalance(node, sender),
@@ -146,8 +151,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   }
 
   return {
-    readSolidHead: () =>
-      genuine.fromFirst(async (node) => readHead(await node.post('/walletsolidity/getnowblock', {}))),
+    readSolidHead: () => genuine.fromFirst(readSolidHead),
 
     prepareTransfer: (transfer, inFlight) => genuine.fromFirst((node) => prepareOn(node, transfer, inFlight)),
 
@@ -201,7 +205,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     knownHead: SolidHead | null,
   ): Promise<Holdings | null> {
     await genuine.assertGenesis(node);
-    const solidHead = readHead(await node.post('/walletsolidity/getnowblock', {}));
+    const solidHead = await readSolidHead(node);
     const [known, trxMicro, usdtMicro] = await Promise.all([
       compareSolidHead(node, solidHead, knownHead),
       readTrxBalance(node, address),
@@ -219,7 +223,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   ): Promise<NodeTestimony | null> {
     await genuine.assertGenesis(node);
     // The head first, then the transaction: absence means something only as of a head that was already solid.
-    const solidHead = readHead(await node.post('/walletsolidity/getnowblock', {}));
+    const solidHead = await readSolidHead(node);
     const [transaction, info, known] = await Promise.all([
       node.post('/walletsolidity/gettransactionbyid', { value: txId }).then(readTransaction),
       node.post('/walletsolidity/gettransactioninfobyid', { value: txId }).then(readTransactionInfo),
@@ -228,10 +232,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     if (known === 'behind') return null;
     const isFound = transaction !== null && info !== null;
     const [headNumber, block] = isFound
-      ? await Promise.all([
-          node.post('/wallet/getnowblock', {}).then((answer) => readHead(answer).number),
-          solidBlocks.read(node, info.blockNumber),
-        ])
+      ? await Promise.all([readHeight(node), solidBlocks.read(node, info.blockNumber)])
       : [solidHead.number, null];
     return { node: node.host, solidHead, headNumber, transaction, info, block };
   }
@@ -243,7 +244,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     knownHead: SolidHead | null,
   ): Promise<SolidBlock[]> {
     await genuine.assertGenesis(node);
-    const solidHead = readHead(await node.post('/walletsolidity/getnowblock', {}));
+    const solidHead = await readSolidHead(node);
     if ((await compareSolidHead(node, solidHead, knownHead)) === 'behind') return [];
     const blocks = await walk(node, fromNumber, untilMs);
     if (!areLinked(blocks)) solidBlocks.forget(node);
@@ -277,8 +278,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     for (const node of others) {
       try {
         await genuine.assertGenesis(node);
-        const shown = await node.post('/walletsolidity/getblockbynum', { num: last.number });
-        if (!isAbsent(shown) && readHead(shown).blockId === last.blockId) return true;
+        if ((await readSolidHeader(node, last.number))?.blockId === last.blockId) return true;
       } catch (error) {
         if (!(error instanceof ServiceError) || error.code !== 'chain_unavailable') throw error;
       }

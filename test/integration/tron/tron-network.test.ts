@@ -88,6 +88,14 @@ function blocksUpTo(height: number, replaced: Record<number, unknown> = {}, seed
   return ({ num = 0 }: { num?: number }) => replaced[num] ?? (num > height ? {} : block(num, { seed }));
 }
 
+/** Headers as `getblock` shows them: the newest one where no number is given. */
+function headersUpTo(height: number, seed = 'main'): Answer {
+  return ({ id_or_num = String(height) }: { id_or_num?: string }) => {
+    const number = Number(id_or_num);
+    return number > height ? {} : block(number, { seed });
+  };
+}
+
 /** A contract's answers by the function that is called. */
 function contract(answers: Record<string, unknown>): Answer {
   return ({ function_selector }: { function_selector?: string }) => answers[function_selector ?? ''];
@@ -116,8 +124,8 @@ function account(balance: number) {
 function goodNode(): Record<string, Answer> {
   return {
     '/wallet/getblockbynum': blocksUpTo(SOLID_HEIGHT + 20),
-    '/wallet/getnowblock': block(SOLID_HEIGHT + 20),
-    '/walletsolidity/getnowblock': block(SOLID_HEIGHT),
+    '/wallet/getblock': block(SOLID_HEIGHT + 20),
+    '/walletsolidity/getblock': headersUpTo(SOLID_HEIGHT),
     '/walletsolidity/getblockbynum': blocksUpTo(SOLID_HEIGHT),
     '/wallet/getchainparameters': recordedAnswer('fn-getchainparameters'),
     '/wallet/getaccountresource': recordedAnswer('fn-getaccountresource'),
@@ -178,6 +186,12 @@ function set(node: FakeNode, path: string, answer: Answer): void {
   node.table[path] = answer;
 }
 
+/** Lets a node's solid chain end at a height. */
+function showSolid(node: FakeNode, height: number, seed?: string): void {
+  set(node, '/walletsolidity/getblock', headersUpTo(height, seed));
+  set(node, '/walletsolidity/getblockbynum', blocksUpTo(height, {}, seed));
+}
+
 function paths(node: FakeNode): string[] {
   return node.asked.map(({ path }) => path);
 }
@@ -194,7 +208,7 @@ describe('reading from the first node that answers', () => {
 
   it('leaves out a node of another network, whatever it answers', async () => {
     makeForeign(nodes[0]);
-    nodes[0].table['/walletsolidity/getnowblock'] = block(999);
+    nodes[0].table['/walletsolidity/getblock'] = block(999);
     expect(await network().readSolidHead()).toEqual(solidHead);
     await expect(network(1).readSolidHead()).rejects.toThrow(/belongs to another network/);
   });
@@ -232,10 +246,10 @@ describe('holdings', () => {
     for (const holdings of all) expect(holdings).toMatchObject({ solidHead, amounts: HOLDINGS });
     for (const node of nodes) {
       const [genesis, head, ...rest] = paths(node);
-      expect([genesis, head]).toEqual(['/wallet/getblockbynum', '/walletsolidity/getnowblock']);
+      expect([genesis, head]).toEqual(['/wallet/getblockbynum', '/walletsolidity/getblock']);
       expect(rest.sort()).toEqual([
         '/walletsolidity/getaccount',
-        '/walletsolidity/getblockbynum',
+        '/walletsolidity/getblock',
         '/walletsolidity/triggerconstantcontract',
       ]);
     }
@@ -274,7 +288,7 @@ describe('a call as a whole', () => {
           return typeof answer === 'function' ? answer(body) : answer;
         };
       };
-      slow('/walletsolidity/getnowblock');
+      slow('/walletsolidity/getblock');
       slow('/walletsolidity/getblockbynum');
     }
     const bounded = withCallDeadline(network(), 2_000);
@@ -292,7 +306,9 @@ describe('testimony', () => {
     const ahead = { ...solidHead, number: SOLID_HEIGHT + 1, blockId: blockIdOf(SOLID_HEIGHT + 1) };
     expect(await network(1).takeTestimony(TX_ID, ahead)).toEqual([]);
     // One backend of a load balancer told the head, another one is asked for the block.
-    nodes[0].table['/walletsolidity/getblockbynum'] = {};
+    set(nodes[0], '/walletsolidity/getblock', ({ id_or_num }: { id_or_num?: string }) =>
+      id_or_num === undefined ? block(SOLID_HEIGHT) : {},
+    );
     expect(await network(1).takeTestimony(TX_ID, solidHead)).toEqual([]);
     expect(await network().takeTestimony(TX_ID, solidHead)).toHaveLength(1);
   });
@@ -305,13 +321,22 @@ describe('testimony', () => {
     }
     for (const node of nodes) {
       const [genesis, head, ...rest] = paths(node);
-      expect([genesis, head]).toEqual(['/wallet/getblockbynum', '/walletsolidity/getnowblock']);
+      expect([genesis, head]).toEqual(['/wallet/getblockbynum', '/walletsolidity/getblock']);
       expect(rest.sort()).toEqual([
-        '/walletsolidity/getblockbynum',
+        '/walletsolidity/getblock',
         '/walletsolidity/gettransactionbyid',
         '/walletsolidity/gettransactioninfobyid',
       ]);
     }
+  });
+
+  it('asks for headers alone, not for the transactions in them', async () => {
+    await network(1).takeTestimony(TX_ID, solidHead);
+    const asked = nodes[0].asked.filter(({ path }) => path === '/walletsolidity/getblock');
+    expect(asked.map(({ body }) => body)).toEqual([
+      { detail: false },
+      { id_or_num: String(SOLID_HEIGHT), detail: false },
+    ]);
   });
 
   it('asks for the transaction only once the head has been answered', async () => {
@@ -320,7 +345,7 @@ describe('testimony', () => {
       answerHead = resolve;
     });
     const headAsked = new Promise<void>((resolve) => {
-      nodes[0].table['/walletsolidity/getnowblock'] = async () => {
+      nodes[0].table['/walletsolidity/getblock'] = async () => {
         resolve();
         await held;
         return block(SOLID_HEIGHT);
@@ -328,7 +353,7 @@ describe('testimony', () => {
     });
     const testimony = network(1).takeTestimony(TX_ID, null);
     await headAsked;
-    expect(paths(nodes[0])).toEqual(['/wallet/getblockbynum', '/walletsolidity/getnowblock']);
+    expect(paths(nodes[0])).toEqual(['/wallet/getblockbynum', '/walletsolidity/getblock']);
     answerHead();
     await testimony;
     expect(paths(nodes[0])).toContain('/walletsolidity/gettransactionbyid');
@@ -366,7 +391,7 @@ describe('testimony', () => {
     [
       'shows another block in its place',
       (node) => {
-        node.table['/walletsolidity/getblockbynum'] = blocksUpTo(SOLID_HEIGHT, {}, 'a fork');
+        node.table['/walletsolidity/getblock'] = headersUpTo(SOLID_HEIGHT, 'a fork');
       },
     ],
     ['belongs to another network', makeForeign],
@@ -392,7 +417,7 @@ describe('testimony', () => {
     [
       'shows no solid head',
       (node) => {
-        node.table['/walletsolidity/getnowblock'] = {};
+        node.table['/walletsolidity/getblock'] = {};
       },
     ],
   ])('leaves out a node that %s; one alone proves no absence', async (_, spoil) => {
@@ -509,8 +534,7 @@ describe('a walk over solid blocks', () => {
     provesAbsenceByWalk(blocks, expiring(40, untilNumber), timeOf(SOLID_HEIGHT));
 
   it('passes over a node that lags behind the known solid block', async () => {
-    set(nodes[0], '/walletsolidity/getnowblock', block(80));
-    set(nodes[0], '/walletsolidity/getblockbynum', blocksUpTo(80));
+    showSolid(nodes[0], 80);
     expect(await network(1).walkSolidBlocks(40, timeOf(60), solidHead)).toEqual([]);
     expect(proves(await network().walkSolidBlocks(40, timeOf(60), solidHead), 60)).toBe(true);
   });
@@ -521,13 +545,10 @@ describe('a walk over solid blocks', () => {
   });
 
   it.each<[string, (node: FakeNode) => void]>([
-    ['does not have it yet', (node) => set(node, '/walletsolidity/getblockbynum', blocksUpTo(59))],
+    ['does not have it yet', (node) => showSolid(node, 59)],
     ['is away', breakNode],
     ['belongs to another network', makeForeign],
-    [
-      'shows another block there',
-      (node) => set(node, '/walletsolidity/getblockbynum', blocksUpTo(SOLID_HEIGHT, {}, 'a fork')),
-    ],
+    ['shows another block there', (node) => showSolid(node, SOLID_HEIGHT, 'a fork')],
   ])('proves nothing where the other node %s at the walk’s end', async (_, spoil) => {
     spoil(nodes[1]);
     const blocks = await network().walkSolidBlocks(40, timeOf(60), null);

@@ -19,7 +19,7 @@ function node(host: string, answers: Record<string, JsonObject | undefined> = {}
   const asked: string[] = [];
   const all: Record<string, JsonObject | undefined> = {
     '/wallet/getblockbynum': block(0, GENESIS, 0),
-    '/walletsolidity/getnowblock': block(7, HEAD, 1_000),
+    '/walletsolidity/getblock': block(7, HEAD, 1_000),
     '/walletsolidity/getaccount': { address: WALLET, balance: 5_000_000 },
     '/walletsolidity/triggerconstantcontract': {
       result: { result: true },
@@ -47,7 +47,7 @@ const statusOf = (...nodes: { client: NodeClient }[]) =>
   });
 
 const AWAY = {
-  '/walletsolidity/getnowblock': undefined,
+  '/walletsolidity/getblock': undefined,
   '/walletsolidity/getaccount': undefined,
   '/walletsolidity/triggerconstantcontract': undefined,
 };
@@ -68,7 +68,7 @@ describe('the state of the chain', () => {
   it('is asked of the next node where one is away', async () => {
     const [first, second] = [node('a', AWAY), node('b')];
     await expect(statusOf(first, second).readSolidHead()).resolves.toMatchObject({ number: 7 });
-    expect(first.asked).toContain('/walletsolidity/getnowblock');
+    expect(first.asked).toContain('/walletsolidity/getblock');
   });
 
   it('is never taken from a node of another network', async () => {
