@@ -117,7 +117,10 @@ export function credible(
   );
 }
 
-/** Judges one node's testimony about one attempt. */
+/**
+ * Judges one node's testimony about one attempt. The block need not be bound by its id here: one odd transaction
+ * beside this one would keep it open for ever, while a node that lies alone can make up a bound block just as well.
+ */
 export function judgeTestimony(
   transfer: Transfer,
   txId: string,

@@ -23,7 +23,7 @@ import type { PaymentChange, PaymentEnd, ReservationNote } from '../ports/ledger
 import type { BroadcastAnswer, InFlight, TransferPlan } from '../ports/payment-network.ts';
 import { UnreadableBytes } from '../ports/vault.ts';
 import type { Engine } from './engine.ts';
-import { gatherEvidence } from './gather-evidence.ts';
+import { type Gathered, gatherEvidence } from './gather-evidence.ts';
 import { lookOnceMore } from './look-once-more.ts';
 import {
   closeAccounts,
@@ -262,7 +262,7 @@ async function followAttempt(engine: Engine, payment: Payment, options: AdvanceO
   }
   const { solidHead } = await ledger.readBreaker();
   const transfer = transferOf(engine, payment);
-  let gathered: Awaited<ReturnType<typeof gatherEvidence>>;
+  let gathered: Gathered;
   try {
     gathered = await gatherEvidence(engine, transfer, attempt.txId, solidHead, nowMs);
   } catch (error) {

@@ -9,8 +9,15 @@ import {
 } from '../domain/transfer-evidence.ts';
 import type { Engine } from './engine.ts';
 
+/** What nodes show of one transaction: what each said, what that comes to, and what it comes to altogether. */
+export interface Gathered {
+  readonly testimonies: readonly NodeTestimony[];
+  readonly evidences: readonly Evidence[];
+  readonly evidence: Evidence;
+}
+
 /**
- * What all nodes together show of one transaction.
+ * Asks all nodes about one transaction.
  * @param knownHead the last solid block that was seen: nodes that do not show it are left out
  * @param nowMs the server's time, read before: no node is believed whose solid head lies in the future
  * @throws ServiceError `chain_unavailable`, `circuit_open`
@@ -21,11 +28,11 @@ export async function gatherEvidence(
   txId: string,
   knownHead: SolidHead | null,
   nowMs: number,
-): Promise<{ readonly testimonies: readonly NodeTestimony[]; readonly evidence: Evidence }> {
+): Promise<Gathered> {
   const told = await network.takeTestimony(txId, knownHead);
   const testimonies = credible(told, knownHead, nowMs + rules.headSkewMsMax);
-  const evidence = joinEvidence(
-    testimonies.map((testimony) => judgeTestimony(transfer, txId, testimony, rules.confirmationsRequired)),
+  const evidences = testimonies.map((testimony) =>
+    judgeTestimony(transfer, txId, testimony, rules.confirmationsRequired),
   );
-  return { testimonies, evidence };
+  return { testimonies, evidences, evidence: joinEvidence(evidences) };
 }

@@ -6,9 +6,9 @@ import {
   holdsReservation,
   type Payment,
 } from '../domain/payment.ts';
-import type { Evidence, Transfer } from '../domain/transfer-evidence.ts';
+import type { Transfer } from '../domain/transfer-evidence.ts';
 import type { Engine } from './engine.ts';
-import { gatherEvidence } from './gather-evidence.ts';
+import { type Gathered, gatherEvidence } from './gather-evidence.ts';
 import { guardOf } from './reserve-and-close.ts';
 import { trip } from './trip.ts';
 
@@ -36,21 +36,24 @@ async function look(
   const { ledger } = engine;
   const { solidHead } = await ledger.readBreaker();
   const askedAtMs = await ledger.serverTimeMs();
-  const evidence = await gatherEvidence(engine, transfer, attempt.txId, solidHead, askedAtMs).then(
-    (gathered) => gathered.evidence,
-    (error: unknown): Evidence => {
-      if (error instanceof ServiceError) return { kind: 'unknown', reason: error.message };
-      throw error;
-    },
-  );
-  if (evidence.kind === 'absent' || evidence.kind === 'reverted') return 'absent';
-  if (evidence.kind !== 'paid') return 'unclear';
+  let gathered: Gathered;
+  try {
+    gathered = await gatherEvidence(engine, transfer, attempt.txId, solidHead, askedAtMs);
+  } catch (error) {
+    if (error instanceof ServiceError) return 'unclear';
+    throw error;
+  }
+  // One node is enough to stop everything, whatever the others say: too early a stop costs nothing.
+  const landed = gathered.evidences.find((evidence) => evidence.kind === 'paid');
+  if (landed === undefined) {
+    return ['absent', 'reverted'].includes(gathered.evidence.kind) ? 'absent' : 'unclear';
+  }
   const reason = `${payment.id} was ${payment.status}, yet its attempt ${attempt.number} is on the chain`;
   // The stop comes first: should this process die here, the next visit finds the same evidence.
   await trip(engine, reason);
   const nowMs = await ledger.serverTimeMs();
   const holds = holdsReservation(payment);
-  const { blockNumber, blockTimeMs, feeMicro } = evidence;
+  const { blockNumber, blockTimeMs, feeMicro } = landed;
   await ledger.reopenForReview(
     guardOf(payment),
     payment.status as EndStatus,

@@ -282,3 +282,22 @@ describe('a solid head whose number runs away', () => {
     expectTruth(world);
   });
 });
+
+describe('a payment that has ended as expired', () => {
+  it.each<[string, NodeView[]]>([
+    ['one node', [as('a')]],
+    ['one node of two, while the other lacks it', [as('a'), lacking('b')]],
+  ])('stops everything where %s shows it on the chain after all', async (_, nodes) => {
+    const { world, now } = await paying({ payByMs: 65_000 }, ({ chain }) => {
+      chain.nodes = [lacking('a'), lacking('b')];
+    });
+    world.pass(70);
+    await settleOnce(world);
+    expect(now()?.status).toBe('expired');
+    world.chain.nodes = nodes;
+    world.pass(70);
+    await settleOnce(world);
+    expect(now()).toMatchObject({ status: 'needs_review', attempts: [{ outcome: 'paid' }] });
+    expect(world.ledger.breaker.circuit).toMatchObject({ kind: 'open', until: 'reset' });
+  });
+});
