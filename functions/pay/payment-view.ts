@@ -1,5 +1,5 @@
 import type { Batch } from '../../shared/domain/batch.ts';
-import type { Breaker } from '../../shared/domain/breaker.ts';
+import type { Breaker, OperatorOrder } from '../../shared/domain/breaker.ts';
 import { isTripped } from '../../shared/domain/circuit.ts';
 import { formatAmount } from '../../shared/domain/money.ts';
 import type { Attempt, Payment } from '../../shared/domain/payment.ts';
@@ -57,13 +57,18 @@ export function viewQuote({ plan, leftMicro, needsApproval, obstacle }: Quote): 
   };
 }
 
-export function viewBreaker({ circuit, pause }: Breaker): BreakerView {
+export function viewBreaker({ circuit, pause, lastOrder }: Breaker): BreakerView {
   return {
     circuit_breaker_status: circuit.kind,
     reason: circuit.kind === 'open' ? circuit.reason : null,
     needs_reset: isTripped(circuit),
     paused: pause === null ? null : { reason: pause.reason, by: pause.by, at: instant(pause.atMs) },
+    last_order: lastOrder === null ? null : viewOrder(lastOrder),
   };
+}
+
+function viewOrder({ action, reason, by, atMs }: OperatorOrder): NonNullable<BreakerView['last_order']> {
+  return { action, reason, by, at: instant(atMs) };
 }
 
 function viewAttempt(attempt: Attempt): PaymentView['attempts'][number] {

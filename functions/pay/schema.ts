@@ -1,9 +1,9 @@
 import * as Type from 'typebox';
 import { BATCH_ITEMS_MAX } from '../../shared/domain/batch.ts';
+import { BREAKER_ACTIONS } from '../../shared/domain/breaker.ts';
 import { ASSETS } from '../../shared/domain/money.ts';
 import { PAYMENT_STATUSES } from '../../shared/domain/payment.ts';
 import { ERROR_CODE_KEYWORD } from '../../shared/runtime/validation.ts';
-import { BREAKER_ACTIONS } from '../../shared/usecases/operate-breaker.ts';
 
 /** The contract of `/pay`: types, validation and the OpenAPI document all come from here. */
 
@@ -161,5 +161,13 @@ export const BreakerView = Type.Object({
   reason: Nullable(Type.String()),
   needs_reset: Type.Boolean({ description: 'Open until an operator resets it.' }),
   paused: Nullable(Type.Object({ reason: Type.String(), by: Type.String(), at: Instant })),
+  last_order: Nullable(
+    Type.Object({
+      action: Type.Enum([...BREAKER_ACTIONS]),
+      reason: Type.String(),
+      by: Type.String(),
+      at: Instant,
+    }),
+  ),
 });
 export type BreakerView = Type.Static<typeof BreakerView>;

@@ -1,3 +1,4 @@
+import type { OperatorOrder } from '../../shared/domain/breaker.ts';
 import { ASSETS, type Asset, formatAmount } from '../../shared/domain/money.ts';
 import { isLive } from '../../shared/domain/payment.ts';
 import type { PaymentReports, StatusSum } from '../../shared/ports/payment-reports.ts';
@@ -40,8 +41,12 @@ export function buildStatsApp({ reports, rules, authenticator }: StatsParts): Ap
   return app;
 }
 
+function showOrder({ action, reason, by, atMs }: OperatorOrder): StatsAnswer['last_order'] {
+  return { action, reason, by, at: instant(atMs) };
+}
+
 function showReport({ nowMs, sinceMs, sums, standing }: Report, period: Period): StatsAnswer {
-  const { circuit, pause, unfinished, solidHead } = standing;
+  const { circuit, pause, lastOrder, unfinished, solidHead } = standing;
   return {
     circuit_breaker_status: circuit.status,
     circuit_breaker: {
@@ -52,6 +57,7 @@ function showReport({ nowMs, sinceMs, sums, standing }: Report, period: Period):
       needs_reset: circuit.needsReset,
     },
     paused: pause === null ? null : { reason: pause.reason, by: pause.by, at: instant(pause.atMs) },
+    last_order: lastOrder === null ? null : showOrder(lastOrder),
     period,
     since: instant(sinceMs),
     until: instant(nowMs),

@@ -1,4 +1,5 @@
 import * as Type from 'typebox';
+import { BREAKER_ACTIONS } from '../../shared/domain/breaker.ts';
 import type { PaymentStatus } from '../../shared/domain/payment.ts';
 import { PERIODS } from '../../shared/usecases/report.ts';
 
@@ -64,6 +65,12 @@ export const StatsAnswer = Type.Object(
       closed,
     ),
     paused: orNull(Type.Object({ reason: Type.String(), by: Type.String(), at: Instant }, closed)),
+    last_order: orNull(
+      Type.Object(
+        { action: Type.Enum([...BREAKER_ACTIONS]), reason: Type.String(), by: Type.String(), at: Instant },
+        { ...closed, description: 'What an operator ordered of the breaker last.' },
+      ),
+    ),
     period: Type.Enum(PERIODS),
     since: Instant,
     until: Instant,

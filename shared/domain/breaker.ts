@@ -14,6 +14,8 @@ export interface Breaker {
   readonly pushes: bigint;
   readonly circuit: Circuit;
   readonly pause: Pause | null;
+  /** What a person ordered last: a reset or a resume leaves no other trace. */
+  readonly lastOrder: OperatorOrder | null;
   readonly books: Readonly<Record<Asset, AssetBook>>;
   readonly fees: FeeBook;
   readonly transitions: readonly Transition[];
@@ -21,6 +23,20 @@ export interface Breaker {
   readonly solidHead: SolidHead | null;
   /** The newest block of all that was counted as spent: a node that is not there yet shows a balance from before it. */
   readonly spentBlockNumber: number;
+}
+
+/**
+ * trip: no new payments until `reset`, whatever the network does · reset: closes the circuit · pause: nothing is
+ * reserved or signed until `resume`. What is out already is followed, and sent again, in every case.
+ */
+export const BREAKER_ACTIONS = ['trip', 'reset', 'pause', 'resume'] as const;
+export type BreakerAction = (typeof BREAKER_ACTIONS)[number];
+
+export interface OperatorOrder {
+  readonly action: BreakerAction;
+  readonly reason: string;
+  readonly by: string;
+  readonly atMs: number;
 }
 
 /** An operator's order to reserve and sign nothing; what is out is followed and sent again as ever. */
@@ -100,6 +116,7 @@ export const NEW_BREAKER: Breaker = {
   pushes: 0n,
   circuit: CLOSED_CIRCUIT,
   pause: null,
+  lastOrder: null,
   books: { USDT: EMPTY_BOOK, TRX: EMPTY_BOOK },
   fees: EMPTY_FEE_BOOK,
   transitions: [],

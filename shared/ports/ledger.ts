@@ -1,5 +1,5 @@
 import type { Batch } from '../domain/batch.ts';
-import type { Breaker, Closing, Pause, Reservation, SolidHead } from '../domain/breaker.ts';
+import type { Breaker, Closing, OperatorOrder, Pause, Reservation, SolidHead } from '../domain/breaker.ts';
 import type { Circuit } from '../domain/circuit.ts';
 import type { ClosedBooks } from '../domain/closings.ts';
 import type { Asset } from '../domain/money.ts';
@@ -76,6 +76,9 @@ export interface BreakerStore {
 
   /** Pauses or resumes. Condition: it was resumed or paused before. */
   setPause(pause: Pause | null): Promise<boolean>;
+
+  /** Keeps what a person ordered, for others to read. */
+  recordOrder(order: OperatorOrder): Promise<void>;
 
   /** Remembers a newer solid head. Condition: it is newer than the remembered one. */
   advanceSolidHead(head: SolidHead): Promise<boolean>;

@@ -1,16 +1,9 @@
-import type { Breaker } from '../domain/breaker.ts';
+import type { Breaker, BreakerAction } from '../domain/breaker.ts';
 import { resetCircuit } from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Engine } from './engine.ts';
 import { refuseOutdated } from './order-age.ts';
 import { trip } from './trip.ts';
-
-/**
- * trip: no new payments until `reset`, whatever the network does · reset: closes the circuit · pause: nothing is
- * reserved or signed until `resume`. What is out already is followed, and sent again, in every case.
- */
-export const BREAKER_ACTIONS = ['trip', 'reset', 'pause', 'resume'] as const;
-export type BreakerAction = (typeof BREAKER_ACTIONS)[number];
 
 /** More lost races for the circuit than this in a row mean that something else is wrong. */
 const RACES_MAX = 20;
@@ -47,6 +40,7 @@ export async function operateBreaker(
       await resume({ ledger }, orderedAtMs);
       break;
   }
+  await ledger.recordOrder({ action, by, reason, atMs: await ledger.serverTimeMs() });
   return ledger.readBreaker();
 }
 

@@ -1,4 +1,4 @@
-import type { Breaker, Pause } from '../domain/breaker.ts';
+import type { Breaker, OperatorOrder, Pause } from '../domain/breaker.ts';
 import { type Circuit, type CircuitRules, isTripped } from '../domain/circuit.ts';
 import {
   type AssetLimits,
@@ -45,6 +45,8 @@ export interface Standing {
   readonly circuit: CircuitStanding;
   /** An operator's pause; null where there is none. */
   readonly pause: Pause | null;
+  /** What a person ordered of the breaker last. */
+  readonly lastOrder: OperatorOrder | null;
   /** All fees against their daily cap, in sun. */
   readonly fees: Amounts;
   readonly limits: readonly LimitStanding[];
@@ -126,6 +128,7 @@ async function readStanding(reports: PaymentReports, rules: ReportRules, nowMs: 
   return {
     circuit: describeCircuit(breaker.circuit, rules.circuit),
     pause: breaker.pause,
+    lastOrder: breaker.lastOrder,
     limits: describeLimits(breaker, rules, nowMs),
     fees: describeFees(breaker, rules, nowMs),
     unfinished: {

@@ -70,6 +70,14 @@ describe.each([
     });
   });
 
+  it('keeps what a person ordered last', async () => {
+    const ledger = open();
+    expect((await ledger.readBreaker()).lastOrder).toBeNull();
+    const order = { action: 'reset', reason: 'the node is back', by: 'operator', atMs: START_MS } as const;
+    await ledger.recordOrder(order);
+    expect((await ledger.readBreaker()).lastOrder).toEqual(order);
+  });
+
   it('returns a payment exactly as it was stored, by id and by key', async () => {
     const ledger = open();
     await ledger.readBreaker();

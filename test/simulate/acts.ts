@@ -1,3 +1,4 @@
+import { BREAKER_ACTIONS, type BreakerAction } from '../../shared/domain/breaker.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
 import type { Payment } from '../../shared/domain/payment.ts';
 import { HTTP_ERRORS } from '../../shared/runtime/http-errors.ts';
@@ -8,11 +9,7 @@ import {
   resolvePayment,
 } from '../../shared/usecases/decide-payment.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
-import {
-  BREAKER_ACTIONS,
-  type BreakerAction,
-  operateBreaker,
-} from '../../shared/usecases/operate-breaker.ts';
+import { operateBreaker } from '../../shared/usecases/operate-breaker.ts';
 import { payBatch } from '../../shared/usecases/pay-batch.ts';
 import { settle } from '../../shared/usecases/settle.ts';
 import type { Answer } from '../chaos/evidence.ts';

@@ -21,7 +21,7 @@ export type TestDatabase = {
  *   const database = useDatabase();
  *   it('…', async () => { await database.db().collection('payments').insertOne(…) });
  *
- * Longs are read as bigint, as in production; options given here win.
+ * Longs are read as bigint and binary data as buffers, as in production; options given here win.
  */
 export function useDatabase(options: MongoClientOptions = {}): TestDatabase {
   let server: Database | undefined;
@@ -30,7 +30,11 @@ export function useDatabase(options: MongoClientOptions = {}): TestDatabase {
 
   beforeAll(async () => {
     server = await startDatabase({ memory: true });
-    client = await new MongoClient(server.url, { useBigInt64: true, ...options }).connect();
+    client = await new MongoClient(server.url, {
+      useBigInt64: true,
+      promoteBuffers: true,
+      ...options,
+    }).connect();
   });
   beforeEach(() => {
     db = client?.db(`test-${randomUUID()}`);

@@ -1,5 +1,5 @@
 import type { Batch } from '../../domain/batch.ts';
-import type { Amounts, Breaker, Pause, SolidHead, Transition } from '../../domain/breaker.ts';
+import type { Amounts, Breaker, OperatorOrder, Pause, SolidHead, Transition } from '../../domain/breaker.ts';
 import type { Circuit } from '../../domain/circuit.ts';
 import { ServiceError } from '../../domain/errors.ts';
 import type { AssetBook, FeeBook, SpentSlot } from '../../domain/limits.ts';
@@ -42,6 +42,8 @@ export interface BreakerDocument {
   /** JSON text, so that compare-and-set compares it whole. */
   readonly circuit: string;
   readonly pause: Pause | null;
+  /** Absent before the first. */
+  readonly lastOrder?: OperatorOrder | null;
   readonly books: Readonly<Record<Asset, BookDocument>>;
   readonly fees: FeeBookDocument;
   readonly transitions: readonly Transition[];
@@ -111,6 +113,7 @@ export function breakerFrom(document: BreakerDocument): Breaker {
   return {
     ...rest,
     spentBlockNumber: rest.spentBlockNumber ?? 0,
+    lastOrder: rest.lastOrder ?? null,
     circuit: JSON.parse(circuit) as Circuit,
     books: { USDT: bookFrom(books.USDT), TRX: bookFrom(books.TRX) },
     fees: feesFrom(fees),

@@ -207,6 +207,10 @@ export function documentLedger(store: DocumentStore): Ledger {
       return changeBreaker({ pause: pause === null ? { $ne: null } : null }, { $set: { pause } });
     },
 
+    async recordOrder(lastOrder) {
+      await changeBreaker({}, { $set: { lastOrder } });
+    },
+
     advanceSolidHead(head) {
       return changeBreaker(
         { $or: [{ solidHead: null }, { 'solidHead.number': { $lt: head.number } }] },

@@ -636,7 +636,10 @@ describe('POST /pay/breaker', () => {
     world.pass(10);
     await settleAll();
     expect(world.ledger.payments.get(id)?.status).toBe('confirmed');
-    expect((await order('resume')).json()).toMatchObject({ paused: null });
+    expect((await order('resume')).json()).toMatchObject({
+      paused: null,
+      last_order: { action: 'resume', reason: 'a drill', by: 'operator', at: '2026-01-01T00:00:10.000Z' },
+    });
     expect((await pay({}, { key: 'k-2' })).statusCode).toBe(201);
   });
 

@@ -119,6 +119,7 @@ describe('GET /stats', () => {
         needs_reset: false,
       },
       paused: null,
+      last_order: null,
       period: 'hour',
       since: '2026-03-04T04:06:07.000Z',
       until: '2026-03-04T05:06:07.000Z',
@@ -166,12 +167,14 @@ describe('GET /stats', () => {
         ...BREAKER,
         circuit: tripCircuit(NEW_BREAKER.circuit, 'an outflow', NOW_MS),
         pause: { reason: 'audit', by: 'operator', atMs: NOW_MS },
+        lastOrder: { action: 'pause', reason: 'audit', by: 'operator', atMs: NOW_MS },
       }),
     });
     expect(response.json()).toMatchObject({
       circuit_breaker_status: 'open',
       circuit_breaker: { needs_reset: true, probes_at: null, reason: 'an outflow' },
       paused: { reason: 'audit', by: 'operator', at: '2026-03-04T05:06:07.000Z' },
+      last_order: { action: 'pause', reason: 'audit', by: 'operator', at: '2026-03-04T05:06:07.000Z' },
     });
   });
 

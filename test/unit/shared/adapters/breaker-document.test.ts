@@ -43,6 +43,7 @@ function fullBreaker(): Breaker {
     pushes: AMOUNT_MICRO_MAX,
     circuit: tripCircuit({ kind: 'closed', generation: 2 ** 40, failures: 0 }, 'x'.repeat(10_000), START_MS),
     pause: { reason: 'y'.repeat(200), by: 'z'.repeat(64), atMs: START_MS },
+    lastOrder: { action: 'resume', reason: 'y'.repeat(200), by: 'z'.repeat(64), atMs: START_MS },
     books: { USDT: book, TRX: book },
     fees,
     transitions: Array.from({ length: TRANSITIONS_MAX }, () => ({
