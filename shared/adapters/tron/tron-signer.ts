@@ -25,12 +25,15 @@ export function addressOfKey(privateKeyHex: string): TronAddress | undefined {
 /**
  * Signs with tronweb, from given values alone: a full block header is passed in, so that tronweb dials nobody
  * (and a provider that refuses to makes sure of it). What comes out is decoded again and compared with what was
- * asked for before it is returned.
- * @param wallet the configured wallet; the key must be its key
+ * asked for before it is signed.
+ * @param wallet the configured wallet; the key must be its key, or nothing is signed
  */
 export function tronSigner(wallet: TronAddress, revealKey: () => string): Signer {
   // Loading tronweb takes longer than all else together; only an invocation that signs needs it.
   const load = onceAsync(async () => {
+    if (addressOfKey(revealKey()) !== wallet) {
+      throw new ServiceError('internal', 'The key to sign with is not the key of the wallet.');
+    }
     const { providers, TronWeb, utils } = await import('tronweb');
     class NoProvider extends providers.HttpProvider {
       override request<T>(): Promise<T> {
@@ -70,26 +73,23 @@ export function tronSigner(wallet: TronAddress, revealKey: () => string): Signer
                 wallet,
               )
             ).transaction;
-      const signed = await tronWeb.trx.sign(unsigned, revealKey());
-      const [signature] = signed.signature;
-      const rawBytes = Buffer.from(signed.raw_data_hex, 'hex');
+      const message = utils.transaction.txJsonToPb(unsigned);
+      const rawBytes = Buffer.from(message.getRawData().serializeBinary());
       const txId = createHash('sha256').update(rawBytes).digest('hex');
       const kind = transfer.asset === 'TRX' ? 'TransferContract' : 'TriggerSmartContract';
       const decoded: DecodedTransaction = utils.deserializeTx.deserializeTransaction(
         kind,
-        signed.raw_data_hex,
+        rawBytes.toString('hex'),
       );
-      if (
-        signature === undefined ||
-        txId !== signed.txID ||
-        !isTransfer(decoded, transfer, plan, blockHeader)
-      ) {
+      if (txId !== unsigned.txID || !isTransfer(decoded, transfer, plan, blockHeader)) {
         throw new ServiceError(
           'internal',
           'The transaction that was built is not the transfer that was asked for.',
         );
       }
-      const message = utils.transaction.txJsonToPb(signed);
+      // Not by `trx.sign`, which works out the key's address anew each time: half of its work.
+      const { hexStr2byteArray } = utils.code;
+      const signature = utils.crypto.ECKeySign(hexStr2byteArray(txId), hexStr2byteArray(revealKey()));
       message.addSignature(Buffer.from(signature, 'hex'));
       return { txId, bytes: message.serializeBinary() };
     },

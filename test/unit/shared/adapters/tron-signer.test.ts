@@ -70,6 +70,11 @@ describe('the signer', () => {
     ).toBe(WALLET);
   });
 
+  it('signs nothing with the key of another wallet', async () => {
+    const other = tronSigner(WALLET, () => '2'.repeat(64));
+    await expect(other.sign(transfer({}), PLAN, TIMES)).rejects.toMatchObject({ code: 'internal' });
+  });
+
   it('makes two transactions of two equal transfers with different timestamps', async () => {
     const one = await signer.sign(transfer({}), PLAN, TIMES);
     const same = await signer.sign(transfer({}), PLAN, TIMES);
