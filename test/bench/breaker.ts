@@ -3,14 +3,15 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import type { Db } from 'mongodb';
+import { BSON, type Db } from 'mongodb';
 import { startDatabase } from '../../deploy/local/database/start-database.ts';
+import { breakerDocument } from '../../shared/adapters/mongo/documents.ts';
 import { mongoLedger } from '../../shared/adapters/mongo/mongo-ledger.ts';
 import { openConnections } from '../../shared/composition/compose-engine.ts';
 import { readConfig } from '../../shared/runtime/config.ts';
 import { CONTENDERS, type ContenderName, type RollingLimit, resetHotDocuments } from './admissions.ts';
 import type { Order, Outcome, Work } from './breaker-instance.ts';
-import { seedBusyBreaker } from './busy-breaker.ts';
+import { busyBreaker, seedBusyBreaker } from './busy-breaker.ts';
 import { ENGINE_NEEDS, engineEnvironment } from './engine-environment.ts';
 import { distributionOf, medianOf } from './measure.ts';
 import { judge, writeReport } from './report.ts';
@@ -264,7 +265,7 @@ async function holdLimits(db: Db, { instances }: Fleet): Promise<LimitHeld[]> {
 /** Slots are freed by the chain's time, so it must go on. */
 function keepSolidHeadFresh(db: Db): () => Promise<void> {
   const ledger = mongoLedger(db);
-  let number = 2;
+  let number = Date.now();
   let stopped = false;
   const going = (async () => {
     while (!stopped) {
@@ -345,8 +346,9 @@ function report(
       'not admitted': row.refused,
     })),
   );
+  const bytes = BSON.calculateObjectSize(breakerDocument(busyBreaker()));
   console.log(
-    'each admission: one read of the hot document (25 KB), two changes of it, and one of the payment’s own document',
+    `each admission: one read of the hot document (${(bytes / 1_024).toFixed(0)} KiB), two changes of it, and one of the payment’s own document`,
   );
   console.log(
     `\na limit of ${LIMIT.payments} in any ${LIMIT.windowSeconds} s, ${INSTANCES_MAX} instances, a burst across a window’s end:`,

@@ -4,11 +4,12 @@ import { mongoLedger } from '../../shared/adapters/mongo/mongo-ledger.ts';
 import { NEW_BREAKER } from '../../shared/domain/breaker.ts';
 import type { AssetBook, SpentSlot } from '../../shared/domain/limits.ts';
 
-const SLOT_MICRO = 1_000n;
+const SLOT_MICRO = 25_123_456n;
+const BLOCK_MS = 3_000;
 
 /**
- * Makes a database ready as it is after a day of payments in every slice of time: the breaker document is as large
- * as it gets, some 25 KB.
+ * Makes a database ready as it is after a day of payments in every slice of time: the breaker document is about as
+ * large as it gets.
  */
 export async function seedBusyBreaker(db: Db): Promise<void> {
   await mongoLedger(db).readBreaker();
@@ -18,6 +19,8 @@ export async function seedBusyBreaker(db: Db): Promise<void> {
 
 export function busyBreaker() {
   const nowMs = Date.now();
+  // As the stand-in node numbers its blocks.
+  const number = Math.floor(nowMs / BLOCK_MS) - 20;
   const hour = slots(nowMs, 360, 10_000);
   const day = slots(nowMs, 288, 300_000);
   const book: AssetBook = { outstandingMicro: 0n, spentTotalMicro: SLOT_MICRO * 288n, hour, day };
@@ -25,7 +28,11 @@ export function busyBreaker() {
     ...NEW_BREAKER,
     books: { USDT: book, TRX: book },
     fees: { outstandingMicro: 0n, spentTotalMicro: SLOT_MICRO * 288n, day },
-    solidHead: { number: 1, blockId: `${'0'.repeat(15)}1${'0'.repeat(48)}`, timestampMs: nowMs - 60_000 },
+    solidHead: {
+      number,
+      blockId: number.toString(16).padStart(16, '0').padEnd(64, '0'),
+      timestampMs: number * BLOCK_MS,
+    },
   };
 }
 
