@@ -19,8 +19,9 @@ import { RECIPIENT } from './engine-environment.ts';
 
 /**
  * Ways to admit a payment under one shared limit. Each does what an admission by the breaker does, in this order:
- * read the hot document, count the amount in it, store the signed attempt in the payment's own document, and finish
- * in the hot document; all of the same size. `inc-hot` leaves out the payment's own document.
+ * read the hot document and the server's clock, count the amount in the document, store the signed attempt in the
+ * payment's own, and finish in the hot document; all of the same size. `inc-hot` does what concerns the hot document
+ * alone.
  */
 export const CONTENDERS = ['breaker', 'inc', 'inc-hot', 'compare-and-set', 'rate-limiter-flexible'] as const;
 export type ContenderName = (typeof CONTENDERS)[number];
@@ -43,6 +44,7 @@ const NO_LIMIT: RollingLimit = { payments: 1_000_000_000, windowSeconds: 3_600 }
 const RAW = 'raw';
 const LIMITER = 'limiter';
 const LIMITER_KEY = 'hot';
+const INSERTED_TOGETHER = 100;
 
 interface RawDocument extends BreakerDocument {
   readonly version: bigint;
@@ -115,18 +117,19 @@ function breakerContender(engine: Engine): Contender {
   };
 }
 
-function incContender(db: Db, { payments }: RollingLimit, notes: boolean): Contender {
+function incContender(db: Db, { payments }: RollingLimit, doesAll: boolean): Contender {
   const hot = db.collection<RawDocument>(RAW);
   const maxMicro = AMOUNT_MICRO * BigInt(payments - 1);
   return {
     async admit(payment) {
       await hot.findOne({ _id: BREAKER_ID });
+      if (doesAll) await lookAtClock(db);
       const { matchedCount } = await hot.updateOne(
         { _id: BREAKER_ID, 'books.USDT.outstandingMicro': { $lte: maxMicro } },
         { $inc: { 'books.USDT.outstandingMicro': AMOUNT_MICRO } },
       );
       if (matchedCount === 0) return false;
-      if (notes) await noteRaw(db, payment);
+      if (doesAll) await noteRaw(db, payment);
       await hot.updateOne({ _id: BREAKER_ID }, { $inc: { pushes: 1n } });
       return true;
     },
@@ -163,6 +166,7 @@ function compareAndSetContender(db: Db, { payments }: RollingLimit): Contender {
   return {
     async admit(payment) {
       const document = await read();
+      await lookAtClock(db);
       const version = await change(document, ({ books }) =>
         books.USDT.outstandingMicro > maxMicro
           ? null
@@ -189,6 +193,7 @@ function limiterContender(db: Db, { payments, windowSeconds }: RollingLimit): Co
   return {
     async admit(payment) {
       await limiter.get(LIMITER_KEY);
+      await lookAtClock(db);
       try {
         await limiter.consume(LIMITER_KEY, 1);
       } catch (error) {
@@ -200,6 +205,10 @@ function limiterContender(db: Db, { payments, windowSeconds }: RollingLimit): Co
       return true;
     },
   };
+}
+
+async function lookAtClock(db: Db): Promise<void> {
+  await db.command({ hello: 1 });
 }
 
 /** What every payout stores of itself, whoever admits it. */
@@ -222,11 +231,18 @@ async function noteRaw(db: Db, payment: Payment): Promise<void> {
 
 /** Payments that wait for their reservation; stored at once, before the time is taken. */
 export async function insertPayments(db: Db, engine: Engine, count: number): Promise<Payment[]> {
-  const payments = Array.from({ length: count }, () => newPayment(engine));
+  return insert(
+    db,
+    Array.from({ length: count }, () => newPayment(engine)),
+  );
+}
+
+async function insert(db: Db, payments: Payment[]): Promise<Payment[]> {
   const documents = payments.map((payment) => paymentDocument(payment, false));
   const collection: Collection<PaymentDocument> = db.collection(PAYMENTS);
-  for (let from = 0; from < count; from += 100)
-    await collection.insertMany(documents.slice(from, from + 100));
+  for (let from = 0; from < documents.length; from += INSERTED_TOGETHER) {
+    await collection.insertMany(documents.slice(from, from + INSERTED_TOGETHER));
+  }
   return payments;
 }
 
@@ -244,10 +260,6 @@ export async function insertConfirmed(db: Db, engine: Engine, count: number): Pr
       endedAtMs: nowMs,
     };
   });
-  const documents = payments.map((payment) => paymentDocument(payment, false));
-  const collection: Collection<PaymentDocument> = db.collection(PAYMENTS);
-  for (let from = 0; from < count; from += 100)
-    await collection.insertMany(documents.slice(from, from + 100));
   await db.collection<BreakerDocument>(BREAKER).updateOne(
     { _id: BREAKER_ID },
     {
@@ -257,7 +269,7 @@ export async function insertConfirmed(db: Db, engine: Engine, count: number): Pr
       },
     },
   );
-  return payments;
+  return insert(db, payments);
 }
 
 /** Ends an admitted payment as paid, now, and commits it: from here on it only counts until it leaves the window. */
