@@ -129,7 +129,13 @@ export function readConfig<const N extends Need>(
   const { values, problems } = readValues(sources);
   const reader = new SecretReader(files, values.LUCID_ENV !== 'development' && values.LUCID_ENV !== 'test');
   const secrets = readSecrets(values, options.needs, reader);
-  const all = [...sources.problems, ...problems, ...judgeTogether(values), ...reader.problems];
+  const all = [
+    ...sources.problems,
+    ...problems,
+    ...judgeTogether(values),
+    ...reader.problems,
+    ...judgeSecrets(values, secrets),
+  ];
   // Without a problem every value was read; this is the one place where that is put into words for the compiler.
   if (all.length > 0) throw new ConfigError(all);
   const config = assemble(values as Values, configDir, secrets, [...sources.warnings, ...reader.warnings]);
@@ -197,6 +203,34 @@ function readSecrets(values: Partial<Values>, needs: readonly Need[], reader: Se
       ? reader.readTextSecret('TRON_API_KEY_FILE', values.TRON_API_KEY_FILE, 8)
       : undefined,
   };
+}
+
+/** One secret for two purposes: whoever must be given it for the one has it for the other, too. */
+function judgeSecrets(values: Partial<Values>, secrets: ReadSecrets): ConfigProblem[] {
+  const { wanted, mongoPassword, tronApiKey } = secrets;
+  const { current, others = [] } = wanted.encryptionKey ?? {};
+  const callersKey = values.AUTH_POLICY_FILE ? 'AUTH_POLICY_FILE' : 'INTERNAL_AUTH_SECRET_FILE';
+  const purposes: readonly (readonly [string, readonly (Secret | null | undefined)[]])[] = [
+    ['TRON_PRIVATE_KEY_FILE', [wanted.walletKey]],
+    ['ENCRYPTION_KEY_FILE', [current]],
+    ['ENCRYPTION_KEY_OTHER_FILES', others],
+    [callersKey, Object.values(wanted.callers ?? {}).flatMap((caller) => caller.secrets)],
+    ['MONITORING_API_KEY_FILE', [wanted.monitoringKey]],
+    ['MONGO_PASSWORD_FILE', [mongoPassword]],
+    ['TRON_API_KEY_FILE', [tronApiKey]],
+  ];
+  const owners = new Map<string, string>();
+  return purposes.flatMap(([key, held]) => {
+    // In either case of its letters a key in hex is the same.
+    const texts = held.flatMap((secret) => (secret ? [secret.reveal().toLowerCase()] : []));
+    const shared = texts.map((text) => owners.get(text)).filter((owner) => owner !== undefined);
+    for (const text of texts) owners.set(text, key);
+    return shared.map((owner) => ({
+      key,
+      problem: `holds the same as ${owner}`,
+      needs: 'a secret of its own',
+    }));
+  });
 }
 
 function assemble(

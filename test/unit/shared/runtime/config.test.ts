@@ -236,6 +236,30 @@ describe('the secrets', () => {
     expect(error.message).not.toMatch(/3d3d|2e2e|PT09/i);
   });
 
+  it.each<[string, string, string, Environment]>([
+    ['ENCRYPTION_KEY_FILE', 'TRON_PRIVATE_KEY_FILE', '/run/secrets/encryption_key', {}],
+    ['INTERNAL_AUTH_SECRET_FILE', 'TRON_PRIVATE_KEY_FILE', '/run/secrets/internal_auth_secret', {}],
+    ['MONGO_PASSWORD_FILE', 'TRON_PRIVATE_KEY_FILE', '/run/secrets/mongo_password', {}],
+    ['ENCRYPTION_KEY_OTHER_FILES', 'TRON_PRIVATE_KEY_FILE', '/s/x', { ENCRYPTION_KEY_OTHER_FILES: '/s/x' }],
+    ['MONITORING_API_KEY_FILE', 'TRON_PRIVATE_KEY_FILE', '/s/x', { MONITORING_API_KEY_FILE: '/s/x' }],
+    ['TRON_API_KEY_FILE', 'TRON_PRIVATE_KEY_FILE', '/s/x', { TRON_API_KEY_FILE: '/s/x' }],
+  ])('serve one purpose each: %s may not hold what %s does', (key, owner, path, env) => {
+    const error = problemsOf({ ...PRODUCTION, ...env }, { ...SECRETS, [path]: '1F'.repeat(32) });
+    expect(error.problems).toEqual([
+      { key, problem: `holds the same as ${owner}`, needs: 'a secret of its own' },
+    ]);
+  });
+
+  it("may not be a monitoring key that is also a caller's", () => {
+    const text = SECRETS['/run/secrets/internal_auth_secret'] ?? '';
+    const error = problemsOf(
+      { ...PRODUCTION, MONITORING_API_KEY_FILE: '/s/x' },
+      { ...SECRETS, '/s/x': text },
+    );
+    expect(error.message).toContain('MONITORING_API_KEY_FILE holds the same as INTERNAL_AUTH_SECRET_FILE');
+    expect(error.message).not.toContain(text.trim());
+  });
+
   it('that everybody can read are warned of', () => {
     const files = reader(SECRETS, ['/run/secrets/tron_private_key']);
     expect(readConfig(PRODUCTION, { needs: ALL_NEEDS, files }).warnings).toEqual([
