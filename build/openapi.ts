@@ -72,7 +72,7 @@ function functionApps(): App[] {
   const absent = absence();
   return [
     buildPayApp({ engine: absent, search: absent, authenticator }),
-    buildSettleApp({ engine: absent, authenticator, logger: absent }),
+    buildSettleApp({ settleOnce: async () => absent, authenticator }),
     buildHealthApp(absent),
     buildStatsApp({ reports: absent, rules: absent, authenticator }),
   ];

@@ -31,6 +31,7 @@ export function buildHealthApp(parts: HealthParts): App {
           tor: show(checks.tor),
           circuit_breaker: show(checks.circuit_breaker),
           wallet: show(checks.wallet),
+          audit: show(checks.audit),
         },
       });
   });

@@ -15,7 +15,7 @@ export const HealthAnswer = Type.Object(
   {
     status: Status,
     checks: Type.Object(
-      { mongo: Check, tron: Check, tor: Check, circuit_breaker: Check, wallet: Check },
+      { mongo: Check, tron: Check, tor: Check, circuit_breaker: Check, wallet: Check, audit: Check },
       { additionalProperties: false },
     ),
   },

@@ -1,14 +1,16 @@
+import { describeFinding } from '../../shared/domain/audit.ts';
 import { type App, createApp } from '../../shared/runtime/app.ts';
 import type { Authenticator } from '../../shared/runtime/auth.ts';
+import { viewFindings } from '../../shared/runtime/findings-view.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import type { AuditReport } from '../../shared/usecases/audit.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
-import { type SettleReport, settle } from '../../shared/usecases/settle.ts';
+import { settler } from '../../shared/usecases/settle.ts';
 import { SettleReportView } from './schema.ts';
 
 export interface SettleAppParts {
-  readonly engine: Engine;
+  readonly settleOnce: () => Promise<SettleReportView>;
   readonly authenticator: Authenticator;
-  readonly logger: Logger;
 }
 
 // A run stops taking up payments early enough for its last one to be finished within the function's 30 s, be it
@@ -16,16 +18,43 @@ export interface SettleAppParts {
 const RUN_MS_MAX = 10_000;
 const PAYMENTS_MAX = 500;
 
-/** Settles once, within bounds. */
-export function settleOnce({ engine, logger }: Omit<SettleAppParts, 'authenticator'>): Promise<SettleReport> {
-  const bounds = { deadlineMs: engine.clock.nowMs() + RUN_MS_MAX, paymentsMax: PAYMENTS_MAX };
-  return settle(engine, bounds, (paymentId, error) =>
-    logger.error({ paymentId, error }, 'a visit to a payment failed; it is visited again'),
+/** Settles within bounds, each time it is called. */
+export function boundedSettler(engine: Engine, logger: Logger): () => Promise<SettleReportView> {
+  const settleOnce = settler(engine, (what, error) =>
+    logger.error({ what, error }, 'a visit to a payment, or an audit, failed; it is tried again'),
   );
+  return async () => {
+    const bounds = { deadlineMs: engine.clock.nowMs() + RUN_MS_MAX, paymentsMax: PAYMENTS_MAX };
+    const report = await settleOnce(bounds);
+    if (report.audit !== null) logAudit(logger, report.audit);
+    return { ...report, audit: report.audit === null ? null : viewAudit(report.audit) };
+  };
+}
+
+function logAudit(logger: Logger, { findings, oldTransitions }: AuditReport): void {
+  for (const finding of findings) {
+    const log = { finding: viewFindings([finding])[0] };
+    if (finding.isConfirmed) logger.error(log, `the audit found that ${describeFinding(finding)}`);
+    else logger.warn(log, `the next audit looks again whether ${describeFinding(finding)}`);
+  }
+  if (oldTransitions > 0)
+    logger.error({ oldTransitions }, 'steps between the breaker and payments are stuck');
+}
+
+function viewAudit(audit: AuditReport): NonNullable<SettleReportView['audit']> {
+  return {
+    findings: viewFindings(audit.findings),
+    books_unclear: audit.booksUnclear,
+    wallet_unclear: audit.walletUnclear,
+    old_transitions: audit.oldTransitions,
+    store_reads: audit.storeReads,
+    nodes_heard: audit.nodesHeard,
+    duration_ms: audit.durationMs,
+  };
 }
 
 /** `POST /settle`: what the schedule does by itself, now. */
-export function buildApp({ engine, authenticator, logger }: SettleAppParts): App {
+export function buildApp({ settleOnce, authenticator }: SettleAppParts): App {
   const app = createApp({ authenticator });
   app.post(
     '/settle',
@@ -33,7 +62,7 @@ export function buildApp({ engine, authenticator, logger }: SettleAppParts): App
       config: { access: { scope: 'operate' } },
       schema: { summary: 'Settle now', response: { 200: SettleReportView } },
     },
-    () => settleOnce({ engine, logger }),
+    settleOnce,
   );
   return app;
 }

@@ -2,7 +2,7 @@ import { systemClock } from '../../shared/adapters/system/system-clock.ts';
 import { composeEngine } from '../../shared/composition/compose-engine.ts';
 import { Authenticator } from '../../shared/runtime/auth.ts';
 import { startFunction } from '../../shared/runtime/lambda.ts';
-import { buildApp, settleOnce } from './app.ts';
+import { boundedSettler, buildApp } from './app.ts';
 
 /** Lambda's entry: drives unfinished payments on, by schedule. */
 export const handler = await startFunction({
@@ -15,10 +15,7 @@ export const handler = await startFunction({
       monitoringKey: null,
       nowMs: systemClock.nowMs,
     });
-    const engine = composeEngine(config);
-    return {
-      app: buildApp({ engine, authenticator, logger }),
-      onSchedule: () => settleOnce({ engine, logger }),
-    };
+    const settleOnce = boundedSettler(composeEngine(config), logger);
+    return { app: buildApp({ settleOnce, authenticator }), onSchedule: settleOnce };
   },
 });

@@ -1,6 +1,22 @@
 import * as Type from 'typebox';
+import { FindingsView } from '../../shared/runtime/findings-view.ts';
 
 const Counts = Type.Record(Type.String(), Type.Integer());
+
+const Unclear = Type.Union([Type.String(), Type.Null()], {
+  description: 'Why it could not be compared this time.',
+});
+
+/** What an audit found, and what it cost. */
+const AuditView = Type.Object({
+  findings: FindingsView,
+  books_unclear: Unclear,
+  wallet_unclear: Unclear,
+  old_transitions: Type.Integer({ description: 'Steps that have been half done for minutes.' }),
+  store_reads: Type.Integer(),
+  nodes_heard: Type.Integer(),
+  duration_ms: Type.Integer(),
+});
 
 /** What one run of `settle` did. */
 export const SettleReportView = Type.Object({
@@ -13,4 +29,6 @@ export const SettleReportView = Type.Object({
   waiting: Counts,
   errors: Type.Integer(),
   more: Type.Boolean({ description: 'Work was left because the run had reached its bounds.' }),
+  audit: Type.Union([AuditView, Type.Null()], { description: 'Null where none was due.' }),
 });
+export type SettleReportView = Type.Static<typeof SettleReportView>;

@@ -4,8 +4,10 @@ import { isLive } from '../../shared/domain/payment.ts';
 import type { PaymentReports, StatusSum } from '../../shared/ports/payment-reports.ts';
 import { type App, createApp } from '../../shared/runtime/app.ts';
 import type { Authenticator } from '../../shared/runtime/auth.ts';
+import { viewFindings } from '../../shared/runtime/findings-view.ts';
 import {
   type Amounts,
+  type ComparisonStanding,
   type LimitStanding,
   type Period,
   type Report,
@@ -76,7 +78,17 @@ function showReport({ nowMs, sinceMs, sums, standing }: Report, period: Period):
       solidHead === null
         ? null
         : { number: solidHead.number, age_seconds: Math.floor(solidHead.ageMs / 1000) },
+    audit: {
+      findings: viewFindings(standing.audit.findings),
+      old_transitions: standing.audit.oldTransitions,
+      books: showComparison(standing.audit.books),
+      wallet: showComparison(standing.audit.wallet),
+    },
   };
+}
+
+function showComparison({ ageMs, unclear }: ComparisonStanding) {
+  return { age_seconds: ageMs === null ? null : Math.floor(ageMs / 1000), unclear };
 }
 
 function showCounts(sums: readonly StatusSum[]): StatsAnswer['payments'] {

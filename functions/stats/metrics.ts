@@ -1,4 +1,5 @@
 import { Gauge, Registry } from 'prom-client';
+import { BOOKS, FINDING_KINDS } from '../../shared/domain/audit.ts';
 import { formatAmount } from '../../shared/domain/money.ts';
 import type { Period, PeriodSums, Standing } from '../../shared/usecases/report.ts';
 
@@ -87,6 +88,30 @@ export async function writeMetrics({ periods, standing }: MetricsInput): Promise
       standing.solidHead.number,
     );
     gauge('solid_head_age_seconds', 'Its age by the database server.').set(standing.solidHead.ageMs / 1000);
+  }
+  const { audit } = standing;
+  const findings = gauge(
+    'audit_finding',
+    'What two audits in a row have found not to add up, in units of the asset.',
+    ['kind', 'of'],
+  );
+  for (const kind of FINDING_KINDS) {
+    for (const book of BOOKS) {
+      // The wallet loses fees as TRX.
+      if (kind !== 'outflow' || book !== 'fees') findings.set({ kind, of: book }, 0);
+    }
+  }
+  for (const { kind, of, amountMicro, isConfirmed } of audit.findings) {
+    if (isConfirmed) findings.set({ kind, of }, units(amountMicro));
+  }
+  gauge(
+    'old_transitions',
+    'Steps between the breaker and payments that have been half done for minutes.',
+  ).set(audit.oldTransitions);
+  const age = gauge('audit_age_seconds', 'Since the last audit that could compare it.', ['of']);
+  for (const half of ['books', 'wallet'] as const) {
+    const { ageMs } = audit[half];
+    if (ageMs !== null) age.set({ of: half }, ageMs / 1000);
   }
   return { contentType: registry.contentType, text: await registry.metrics() };
 }

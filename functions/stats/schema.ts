@@ -1,6 +1,7 @@
 import * as Type from 'typebox';
 import { BREAKER_ACTIONS } from '../../shared/domain/breaker.ts';
 import type { PaymentStatus } from '../../shared/domain/payment.ts';
+import { FindingsView } from '../../shared/runtime/findings-view.ts';
 import { PERIODS } from '../../shared/usecases/report.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -38,6 +39,14 @@ const AssetSums = Type.Object(
 
 const Limit = Type.Object({ limit: Amount, used: Amount, remaining: Amount }, closed);
 const AssetLimits = Type.Object({ hour: Limit, day: Limit }, closed);
+
+const Comparison = Type.Object(
+  {
+    age_seconds: orNull(Count),
+    unclear: orNull(Type.String({ description: 'Why the latest audit came to no result.' })),
+  },
+  closed,
+);
 
 export const StatsQuery = Type.Object(
   {
@@ -80,6 +89,18 @@ export const StatsAnswer = Type.Object(
     fees: Type.Object({ day: Limit }, closed),
     unfinished: Type.Object({ count: Count, oldest_age_seconds: orNull(Count) }, closed),
     solid_head: orNull(Type.Object({ number: Count, age_seconds: Type.Integer() }, closed)),
+    audit: Type.Object(
+      {
+        findings: FindingsView,
+        old_transitions: Type.Integer({
+          minimum: 0,
+          description: 'Steps between the breaker and payments that have been half done for minutes.',
+        }),
+        books: Comparison,
+        wallet: Comparison,
+      },
+      closed,
+    ),
   },
   { ...closed, title: 'Stats' },
 );

@@ -122,6 +122,7 @@ function paymentRules(config: Config): PaymentRules {
     revisitMs: payments.revisitMs,
     // Several times within an attempt's life, even a short one.
     rebroadcastMs: Math.min(REBROADCAST_MS_MAX, tron.expirationMs / 4),
+    auditIntervalMs: payments.auditIntervalMs,
     headSkewMsMax: HEAD_SKEW_MS_MAX,
   };
 }

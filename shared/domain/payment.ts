@@ -172,9 +172,14 @@ export function mayRetry(payment: Payment): boolean {
   return takes(payment.status, 'retry') && !holdsReservation(payment);
 }
 
-/** The TRX that all its attempts are known to have burned, in sun. */
-export function feesBurnedMicro(payment: Payment): bigint {
-  return payment.attempts.reduce((sum, { feeMicro }) => sum + (feeMicro ?? 0n), 0n);
+/**
+ * The TRX that all attempts of an ended payment have burned, in sun. Where an operator has ruled over one of which
+ * nobody knows whether it landed, all that was reserved for fees counts as burned.
+ */
+export function feesBurnedMicro({ attempts, feeReservedMicro }: Payment): bigint {
+  const knownMicro = attempts.reduce((sum, { feeMicro }) => sum + (feeMicro ?? 0n), 0n);
+  const mayHaveBurned = attempts.some(({ outcome }) => outcome === 'live');
+  return mayHaveBurned && feeReservedMicro > knownMicro ? feeReservedMicro : knownMicro;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { AuditRecord, BookSums } from '../domain/audit.ts';
 import type { Batch } from '../domain/batch.ts';
 import type { Breaker, Closing, OperatorOrder, Pause, Reservation, SolidHead } from '../domain/breaker.ts';
 import type { Circuit } from '../domain/circuit.ts';
@@ -17,9 +18,15 @@ import type { Attempt, EndStatus, HistoryEntry, NodeAnswer, Payment } from '../d
  * - `store_unavailable`: nothing was done (or it was a read)
  * - `outcome_unknown`: the change may or may not have been made; read again before going on
  */
-export interface Ledger extends BreakerStore, PaymentStore, BatchStore {
+export interface Ledger extends BreakerStore, PaymentStore, BatchStore, AuditStore {
   /** The database server's clock, milliseconds since 1970: the only clock that all instances share. */
   serverTimeMs(): Promise<number>;
+
+  /**
+   * When the first of all unfinished payments and batches is due, by the server's time; null where there is none:
+   * the one read that a run costs which has nothing to do.
+   */
+  firstDueMs(): Promise<number | null>;
 
   /**
    * Takes up payments and batches whose `settleAtMs` has come, longest waiting first: each goes to one owner until
@@ -255,4 +262,26 @@ export interface BatchStore {
     payByMs: number,
     settleAtMs: number,
   ): Promise<boolean>;
+}
+
+export interface AuditStore {
+  /**
+   * Takes up the audit where it is due, so that of several settlers one makes it. Whoever took it up before can no
+   * longer store what it found.
+   * @param dueAtMs when the next one is due
+   * @returns what audits remember; null where it is not due
+   */
+  claimAudit(owner: string, nowMs: number, dueAtMs: number): Promise<AuditRecord | null>;
+
+  /** Stores what an audit found. Condition: nobody has taken it up since. */
+  storeAudit(owner: string, record: AuditRecord): Promise<boolean>;
+
+  /**
+   * Sums what payments hold in the books under noted reservations.
+   * @param except payments, and payments of batches, that are left out
+   */
+  sumHeld(except: {
+    readonly paymentIds: readonly string[];
+    readonly batchIds: readonly string[];
+  }): Promise<BookSums>;
 }

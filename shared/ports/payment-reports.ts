@@ -1,3 +1,4 @@
+import type { AuditRecord } from '../domain/audit.ts';
 import type { Breaker } from '../domain/breaker.ts';
 import type { Asset } from '../domain/money.ts';
 import type { PaymentStatus } from '../domain/payment.ts';
@@ -13,6 +14,8 @@ export interface PaymentReports {
   serverTimeMs(): Promise<number>;
   /** The breaker document; a new one where no payment was ever made. */
   readBreaker(): Promise<Breaker>;
+  /** What audits have found; a new record where none was ever made. */
+  readAudit(): Promise<AuditRecord>;
   /** Counts and sums of the payments that were created at or after an instant, by asset and present status. */
   sumByStatus(createdSinceMs: number): Promise<StatusSum[]>;
   /** The payments that `settle` still has to visit, whenever they were created. */

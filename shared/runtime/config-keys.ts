@@ -62,6 +62,7 @@ export const KEYS = {
   PAYMENT_PAY_BY_SECONDS: standard(APP, seconds(5, 86_400), '3600'),
   PAYMENT_REVISIT_SECONDS: standard(APP, seconds(1, 300), '3'),
   PAYMENT_RECHECK_SECONDS: standard(APP, seconds(1, 86_400), '3600'),
+  AUDIT_INTERVAL_SECONDS: standard(APP, seconds(1, 3_600), '60'),
   PAYMENT_MAX_USDT: optional(APP, amount('USDT')),
   PAYMENT_MAX_TRX: optional(APP, amount('TRX')),
   PAYMENT_APPROVAL_ABOVE_USDT: optional(APP, amount('USDT')),

@@ -44,6 +44,8 @@ export interface Config {
     readonly stopFile: string;
     /** How long after its end a payment whose attempts never landed is looked at once more. */
     readonly recheckMs: number;
+    /** The pause between two audits of the books and the wallet. */
+    readonly auditIntervalMs: number;
     /** How long a payment waits for approval. */
     readonly approveByMs: number;
     readonly amounts: AmountPolicy;
@@ -249,6 +251,7 @@ function assemble(
       revisitMs: values.PAYMENT_REVISIT_SECONDS,
       stopFile: values.STOP_FILE ?? join(configDir, 'STOP'),
       recheckMs: values.PAYMENT_RECHECK_SECONDS,
+      auditIntervalMs: values.AUDIT_INTERVAL_SECONDS,
       approveByMs: values.PAYMENT_APPROVE_BY_SECONDS,
       amounts: {
         maxMicro: { USDT: values.PAYMENT_MAX_USDT, TRX: values.PAYMENT_MAX_TRX },

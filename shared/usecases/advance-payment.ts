@@ -54,6 +54,13 @@ export interface AdvanceOptions {
   readonly reserveOnly?: boolean;
   /** Leave the account of a payment that ends to the caller, who closes many at once. */
   readonly leaveOpen?: boolean;
+  /** Read once for many payments that are followed, before any of them was read. */
+  readonly glance?: Glance;
+}
+
+export interface Glance {
+  readonly nowMs: number;
+  readonly solidHead: SolidHead | null;
 }
 
 /** Two equal transfers in one millisecond are rare; more than this many in a row are a fault. */
@@ -80,6 +87,12 @@ export async function advancePayment(
       if (options.leaveOpen !== true) await closeAccounts(engine, payment.id);
       return progress(await reread(engine, payment));
   }
+}
+
+/** What following payments takes: it may be seconds old, for it only makes their end times later or earlier by that. */
+export async function glance({ ledger }: Engine): Promise<Glance> {
+  const { solidHead } = await ledger.readBreaker();
+  return { nowMs: await ledger.serverTimeMs(), solidHead };
 }
 
 async function lapse(engine: Engine, payment: Payment): Promise<Progress> {
@@ -253,14 +266,12 @@ async function storeSigned(
 
 /** Looks for the attempt's transaction in solid blocks, and does what that asks for. */
 async function followAttempt(engine: Engine, payment: Payment, options: AdvanceOptions): Promise<Progress> {
-  const { ledger } = engine;
   const attempt = liveAttempt(payment);
-  const nowMs = await ledger.serverTimeMs();
+  const { nowMs, solidHead } = options.glance ?? (await glance(engine));
   if (attempt === undefined) {
     const reason = 'it is marked as signed, but holds no attempt that can land';
     return end(engine, payment, options, 'needs_review', reason, nowMs);
   }
-  const { solidHead } = await ledger.readBreaker();
   const transfer = transferOf(engine, payment);
   let gathered: Gathered;
   try {
@@ -441,10 +452,12 @@ async function end(
   included: Extract<Evidence, { kind: 'paid' | 'reverted' }> | null = null,
 ): Promise<Progress> {
   const { ledger } = engine;
+  const settleAtMs = status === 'needs_review' ? null : nowMs;
+  const ended = { status, reason, endedAtMs: Math.max(nowMs, included?.blockTimeMs ?? 0), settleAtMs };
   const how: PaymentEnd = {
     status,
     reason,
-    endedAtMs: Math.max(nowMs, included?.blockTimeMs ?? 0),
+    endedAtMs: ended.endedAtMs,
     included:
       included === null
         ? null
@@ -456,12 +469,12 @@ async function end(
   };
   const closed = await ledger.closePayment(guardOf(payment), payment.status, how, {
     entry: { atMs: nowMs, event: status, detail: reason ?? `in block ${included?.blockNumber}` },
-    settleAtMs: status === 'needs_review' ? null : nowMs,
+    settleAtMs,
     reason,
   });
-  if (closed && status !== 'needs_review' && options.leaveOpen !== true) {
-    await closeAccounts(engine, payment.id);
-  }
+  // Who closes its account reads it anyway.
+  if (closed && options.leaveOpen === true) return { payment: { ...payment, ...ended }, waitsFor: refusal };
+  if (closed && status !== 'needs_review') await closeAccounts(engine, payment.id);
   return { payment: await reread(engine, payment), waitsFor: closed ? refusal : null };
 }
 

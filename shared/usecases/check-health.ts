@@ -1,3 +1,4 @@
+import { type AuditState, describeFinding, oldTransitions } from '../domain/audit.ts';
 import type { Breaker } from '../domain/breaker.ts';
 import type { Circuit, CircuitRules } from '../domain/circuit.ts';
 import { formatAmount } from '../domain/money.ts';
@@ -7,7 +8,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { PaymentReports } from '../ports/payment-reports.ts';
 import type { ProxyProbe } from '../ports/proxy-probe.ts';
 
-export const CHECK_NAMES = ['mongo', 'tron', 'tor', 'circuit_breaker', 'wallet'] as const;
+export const CHECK_NAMES = ['mongo', 'tron', 'tor', 'circuit_breaker', 'wallet', 'audit'] as const;
 export type CheckName = (typeof CHECK_NAMES)[number];
 
 export interface CheckResult {
@@ -24,7 +25,7 @@ export interface HealthReport {
 }
 
 export interface HealthParts {
-  readonly reports: Pick<PaymentReports, 'readBreaker' | 'serverTimeMs'>;
+  readonly reports: Pick<PaymentReports, 'readBreaker' | 'readAudit' | 'serverTimeMs'>;
   readonly chain: ChainStatus;
   /** Null where Tor is not in use. */
   readonly tor: ProxyProbe | null;
@@ -44,20 +45,21 @@ const SOLID_HEAD_AGE_MS_MAX = 5 * 60_000;
 export async function checkHealth(parts: HealthParts): Promise<HealthReport> {
   // One read serves two checks: that it came tells of the database, what it says of the circuit.
   const shared = readShared(parts);
-  const [mongo, tron, tor, circuit_breaker, wallet] = await Promise.all([
+  const [mongo, tron, tor, circuit_breaker, wallet, audit] = await Promise.all([
     runCheck(parts, () => checkStore(shared)),
     runCheck(parts, () => checkChain(parts)),
     runCheck(parts, () => checkTor(parts)),
     runCheck(parts, () => checkCircuit(parts, shared)),
     runCheck(parts, () => checkWallet(parts)),
+    runCheck(parts, () => checkAudit(parts, shared)),
   ]);
-  const checks = { mongo, tron, tor, circuit_breaker, wallet };
+  const checks = { mongo, tron, tor, circuit_breaker, wallet, audit };
   return { healthy: Object.values(checks).every(({ healthy }) => healthy), checks };
 }
 
 /** Whether requests can be served at all: the configuration was read, and the store answers. */
 export function checkReadiness(
-  parts: Pick<HealthParts, 'reports' | 'clock' | 'deadlineMs'>,
+  parts: Pick<HealthParts, 'clock' | 'deadlineMs'> & { readonly reports: BreakerReports },
 ): Promise<CheckResult> {
   return runCheck(parts, () => checkStore(readShared(parts)));
 }
@@ -70,12 +72,14 @@ interface Finding {
 const good = (reason: string): Finding => ({ healthy: true, reason });
 const bad = (reason: string): Finding => ({ healthy: false, reason });
 
+type BreakerReports = Pick<PaymentReports, 'readBreaker' | 'serverTimeMs'>;
+
 interface SharedState {
   readonly breaker: Breaker;
   readonly serverTimeMs: number;
 }
 
-async function readShared({ reports }: Pick<HealthParts, 'reports'>): Promise<SharedState> {
+async function readShared({ reports }: { readonly reports: BreakerReports }): Promise<SharedState> {
   const [breaker, serverTimeMs] = await Promise.all([reports.readBreaker(), reports.serverTimeMs()]);
   return { breaker, serverTimeMs };
 }
@@ -141,6 +145,32 @@ async function checkWallet({ chain, wallet, walletMinimumMicro }: HealthParts): 
   return trxMicro >= walletMinimumMicro
     ? good(told)
     : bad(`${told}: less TRX than the minimum of ${formatAmount(walletMinimumMicro)}`);
+}
+
+/** Whether the books agree with the payments, and the wallet with what was spent, as the last audits found. */
+async function checkAudit({ reports }: HealthParts, shared: Promise<SharedState>): Promise<Finding> {
+  const [record, { serverTimeMs }] = await Promise.all([reports.readAudit(), shared]).catch(() => {
+    throw new Error('not known while the database is away');
+  });
+  const confirmed = record.findings.filter(({ isConfirmed }) => isConfirmed);
+  const stuck = oldTransitions(record, serverTimeMs);
+  const problems = [
+    ...confirmed.map(describeFinding),
+    ...(stuck === 0 ? [] : [`${stuck} steps between the breaker and payments are left half done`]),
+  ];
+  const told = [
+    describeAudit('the books', record.books, serverTimeMs),
+    describeAudit('the wallet', record.wallet, serverTimeMs),
+  ].join('; ');
+  return problems.length === 0 ? good(told) : bad(`${problems.join('; ')}; ${told}`);
+}
+
+function describeAudit(what: string, { clearAtMs, unclear }: AuditState, nowMs: number): string {
+  const compared =
+    clearAtMs === null
+      ? `no comparison of ${what} yet`
+      : `${what} compared ${seconds(nowMs - clearAtMs)} ago`;
+  return unclear === null ? compared : `${compared} (last time: ${unclear})`;
 }
 
 /** Runs one check to its finding, whatever happens: an error is a finding, and so is silence. */

@@ -1,5 +1,6 @@
+import { acceptFindings } from '../domain/audit.ts';
 import type { Breaker, BreakerAction } from '../domain/breaker.ts';
-import { resetCircuit } from '../domain/circuit.ts';
+import { isTripped, resetCircuit } from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Engine } from './engine.ts';
 import { refuseOutdated } from './order-age.ts';
@@ -57,9 +58,19 @@ async function reset({ ledger }: Pick<Engine, 'ledger'>, orderedAtMs: number | u
     const { circuit } = await ledger.readBreaker();
     if (circuit.kind === 'closed' && circuit.failures === 0) return;
     if (circuit.kind === 'open') refuseOutdated(orderedAtMs, circuit.openedAtMs);
+    if (isTripped(circuit)) await acceptAudit({ ledger });
     if (await ledger.replaceCircuit(circuit, resetCircuit(circuit))) return;
   }
   throw busy();
+}
+
+/** Who resets a tripped breaker has looked: what the audit has found is how things are from here on. */
+async function acceptAudit({ ledger }: Pick<Engine, 'ledger'>): Promise<void> {
+  // Taken from whoever is at it: what they are about to find is of before the reset.
+  const owner = 'an operator';
+  const nowMs = await ledger.serverTimeMs();
+  const record = await ledger.claimAudit(owner, Number.MAX_SAFE_INTEGER, nowMs);
+  if (record !== null) await ledger.storeAudit(owner, acceptFindings(record));
 }
 
 function busy(): ServiceError {

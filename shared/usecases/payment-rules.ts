@@ -35,6 +35,8 @@ export interface PaymentRules {
   readonly revisitMs: number;
   /** The pause between two broadcasts of the same bytes. */
   readonly rebroadcastMs: number;
+  /** The pause between two audits of the books and the wallet, over all settlers. */
+  readonly auditIntervalMs: number;
   /** A solid head further than this from the server's clock trips the breaker. */
   readonly headSkewMsMax: number;
 }

@@ -1,3 +1,4 @@
+import { type AuditState, type Finding, oldTransitions } from '../domain/audit.ts';
 import type { Breaker, OperatorOrder, Pause } from '../domain/breaker.ts';
 import { type Circuit, type CircuitRules, isTripped } from '../domain/circuit.ts';
 import {
@@ -56,6 +57,23 @@ export interface Standing {
   /** Steps between two documents that are under way. */
   readonly transitions: number;
   readonly solidHead: { readonly number: number; readonly ageMs: number } | null;
+  readonly audit: AuditStanding;
+}
+
+/** What the last audits have found. */
+export interface AuditStanding {
+  readonly findings: readonly Finding[];
+  /** Transitions that have been under way for longer than any step takes. */
+  readonly oldTransitions: number;
+  readonly books: ComparisonStanding;
+  readonly wallet: ComparisonStanding;
+}
+
+export interface ComparisonStanding {
+  /** How long ago it was last compared; null where it never was. */
+  readonly ageMs: number | null;
+  /** Why the latest audit came to no result; null where it did. */
+  readonly unclear: string | null;
 }
 
 export interface CircuitStanding {
@@ -123,7 +141,11 @@ export async function reportPeriods(
 }
 
 async function readStanding(reports: PaymentReports, rules: ReportRules, nowMs: number): Promise<Standing> {
-  const [breaker, unfinished] = await Promise.all([reports.readBreaker(), reports.summariseUnfinished()]);
+  const [breaker, unfinished, audit] = await Promise.all([
+    reports.readBreaker(),
+    reports.summariseUnfinished(),
+    reports.readAudit(),
+  ]);
   const { oldestCreatedAtMs } = unfinished;
   return {
     circuit: describeCircuit(breaker.circuit, rules.circuit),
@@ -144,7 +166,17 @@ async function readStanding(reports: PaymentReports, rules: ReportRules, nowMs: 
       breaker.solidHead === null
         ? null
         : { number: breaker.solidHead.number, ageMs: nowMs - breaker.solidHead.timestampMs },
+    audit: {
+      findings: audit.findings,
+      oldTransitions: oldTransitions(audit, nowMs),
+      books: describeComparison(audit.books, nowMs),
+      wallet: describeComparison(audit.wallet, nowMs),
+    },
   };
+}
+
+function describeComparison({ clearAtMs, unclear }: AuditState, nowMs: number): ComparisonStanding {
+  return { ageMs: clearAtMs === null ? null : Math.max(0, nowMs - clearAtMs), unclear };
 }
 
 function describeCircuit(circuit: Circuit, rules: CircuitRules): CircuitStanding {

@@ -298,7 +298,7 @@ export async function countForReview(engine: Engine, payment: Payment): Promise<
       generation: seen.generation,
       kind: 'reserve',
       amounts: amountsOf(seen.asset, seen.amountMicro),
-      feeMicro: 0n,
+      feeMicro: feesBurnedMicro(seen),
     };
     // Noted by the next round, which finds it as a leftover: one way to note, whoever pushed.
     await acknowledged(() => ledger.pushReservation(reservation, null));
@@ -343,7 +343,8 @@ export async function closeAccounts(engine: Engine, ...paymentIds: readonly stri
     const announced = closings.slice(0, Math.max(0, room));
     if (announced.length > 0 && (await acknowledged(() => ledger.pushClosings(announced)))) {
       const noted = await noteClosings(engine, announced, payments);
-      await applyNoted(engine, breaker, noted);
+      // Their notes have ended their visits, or put off the last one: nothing is left to read them for.
+      if (await applyNoted(engine, breaker, noted)) closed.push(...noted.map(({ paymentId }) => paymentId));
     }
     open = open.filter((id) => !closed.includes(id) && payments.some((payment) => payment.id === id));
   }
@@ -355,22 +356,27 @@ async function noteClosings(
   closings: readonly Closing[],
   payments: readonly Payment[],
 ): Promise<Closing[]> {
+  const nowMs = await engine.ledger.serverTimeMs();
   const noted = await Promise.all(
     closings.map(async (closing) => {
       const payment = payments.find(({ id }) => id === closing.paymentId);
-      return payment !== undefined && (await noteClosing(engine, closing, payment)) ? [closing] : [];
+      return payment !== undefined && (await noteClosing(engine, closing, payment, nowMs)) ? [closing] : [];
     }),
   );
   return noted.flat();
 }
 
-async function noteClosing(engine: Engine, closing: Closing, payment: Payment): Promise<boolean> {
-  const { ledger } = engine;
+async function noteClosing(
+  engine: Engine,
+  closing: Closing,
+  payment: Payment,
+  nowMs: number,
+): Promise<boolean> {
   const isCommit = closing.kind === 'commit';
-  return acknowledged(async () =>
-    ledger.noteClose(guardOf(payment), payment.status as EndStatus, closing.id, {
+  return acknowledged(() =>
+    engine.ledger.noteClose(guardOf(payment), payment.status as EndStatus, closing.id, {
       entry: {
-        atMs: await ledger.serverTimeMs(),
+        atMs: nowMs,
         event: isCommit ? 'committed' : 'released',
         detail: isCommit ? 'the amount is spent' : 'the reservation is released',
       },
@@ -422,11 +428,13 @@ export async function resolveTransition(
     await removeEntry(engine, breaker, transition, verdict);
     return true;
   }
+  const nowMs = await ledger.serverTimeMs();
   if (!isReservation(transition)) {
-    if (await noteClosing(engine, transition, payment)) await applyNoted(engine, breaker, [transition]);
+    if (await noteClosing(engine, transition, payment, nowMs)) {
+      await applyNoted(engine, breaker, [transition]);
+    }
     return true;
   }
-  const nowMs = await ledger.serverTimeMs();
   const isReview = payment.status === 'needs_review';
   const change: PaymentChange = {
     entry: { atMs: nowMs, event: 'reserved', detail: 'a reservation left over by a crash was taken up' },

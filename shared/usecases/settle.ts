@@ -1,9 +1,11 @@
 import { isBatchId } from '../domain/batch.ts';
+import type { Breaker } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { END_STATUSES, isLive, isSettled, type Payment } from '../domain/payment.ts';
 import { judgeBatchTransition, judgeTransition } from '../domain/transition-rules.ts';
 import type { Lease } from '../ports/ledger.ts';
-import { advancePayment } from './advance-payment.ts';
+import { advancePayment, type Glance } from './advance-payment.ts';
+import { type AuditReport, audit } from './audit.ts';
 import type { Engine } from './engine.ts';
 import { advanceBatch, resolveBatchTransition } from './pay-batch.ts';
 import { closeAccounts, refreshSolidHead, resolveTransition } from './reserve-and-close.ts';
@@ -23,6 +25,8 @@ export interface SettleReport {
   readonly errors: number;
   /** Whether work was left because the run had reached its bounds. */
   readonly more: boolean;
+  /** Null where none was due. */
+  readonly audit: AuditReport | null;
 }
 
 export interface SettleBounds {
@@ -36,79 +40,131 @@ const PAGE = 50;
 /** Visits at once: the chain's answers are what a visit waits for. */
 const VISITS_AT_ONCE = 8;
 
-type OnError = (paymentId: string, error: unknown) => void;
+/** Told of what failed unexpectedly: a payment's or batch's id, or `audit`. */
+export type OnError = (what: string, error: unknown) => void;
+
+/**
+ * Settles run after run, as one process does. Once a run has found nothing left over and the circuit closed, the next
+ * ones, for as long as an audit's interval, cost a single read while nothing is unfinished. What a crash leaves in the
+ * breaker document then belongs to a payment that is due again, or to one that is over, whose amount is counted too
+ * long until the next look: never too little. What is remembered here is a hint; all that decides is in the store.
+ */
+export function settler(engine: Engine, onError: OnError): (bounds: SettleBounds) => Promise<SettleReport> {
+  let quietSinceMs: number | null = null;
+  return async (bounds) => {
+    const nowMs = engine.clock.nowMs();
+    const isQuiet =
+      quietSinceMs !== null && nowMs >= quietSinceMs && nowMs < quietSinceMs + engine.rules.auditIntervalMs;
+    if (isQuiet && (await isNothingDue(engine))) return NOTHING_DONE;
+    const run = await runOnce(engine, bounds, onError);
+    quietSinceMs = run.isQuiet ? nowMs : null;
+    return run.report;
+  };
+}
 
 /**
  * Drives every unfinished payment on from stored state alone. Several runs at once share the work: each takes up
  * what is due under a lease of its own. Whatever a run leaves undone is due again when its lease ends.
- * @param onError told of visits that failed unexpectedly
  */
 export async function settle(engine: Engine, bounds: SettleBounds, onError: OnError): Promise<SettleReport> {
+  return (await runOnce(engine, bounds, onError)).report;
+}
+
+const NOTHING_DONE: SettleReport = {
+  transitions_resolved: 0,
+  transitions_anomalous: 0,
+  visited: 0,
+  ended: {},
+  waiting: {},
+  errors: 0,
+  more: false,
+  audit: null,
+};
+
+async function isNothingDue({ ledger }: Engine): Promise<boolean> {
+  const firstDueMs = await ledger.firstDueMs();
+  return firstDueMs === null || firstDueMs > (await ledger.serverTimeMs());
+}
+
+async function runOnce(
+  engine: Engine,
+  bounds: SettleBounds,
+  onError: OnError,
+): Promise<{ readonly report: SettleReport; readonly isQuiet: boolean }> {
   const { ledger, clock, ids, rules } = engine;
-  const transitions = await resolveLeftovers(engine, onError);
+  const breaker = await ledger.readBreaker();
+  const transitions = await resolveLeftovers(engine, breaker, onError);
   const ended: Record<string, number> = {};
   const waiting: Record<string, number> = {};
   const owner = ids.next();
   let visited = 0;
   let errors = transitions.errors;
   let headAsked = false;
+  let more = false;
 
   for (;;) {
-    if (visited >= bounds.paymentsMax || clock.nowMs() >= bounds.deadlineMs) return report(true);
+    more = visited >= bounds.paymentsMax || clock.nowMs() >= bounds.deadlineMs;
+    if (more) break;
     const nowMs = await ledger.serverTimeMs();
     // The lease also fixes the next visit, so a payment that fails every time never holds up the others.
     const lease: Lease = { owner, untilMs: nowMs + rules.leaseMs };
     const due = await ledger.claimDue(lease, nowMs, Math.min(PAGE, bounds.paymentsMax - visited));
-    const ids = [...due.payments, ...due.batches].map(({ id }) => id);
-    if (ids.length === 0) break;
+    const claimed = [...due.payments, ...due.batches].map(({ id }) => id);
+    if (claimed.length === 0) break;
     // Slots free only as far as the last solid head seen, so every run that has work brings a newer one.
     if (!headAsked) await refreshSolidHead(engine);
     headAsked = true;
-    visited += ids.length;
+    visited += claimed.length;
+    const { solidHead } = await ledger.readBreaker();
     const toClose = new Set<string>();
     for (const batch of due.batches) await attempt(batch.id, () => advanceBatch(engine, batch));
     await inParallel(due.payments, (payment) =>
       attempt(payment.id, async () => {
-        const after = await visit(payment);
+        const after = await visit(payment, { nowMs, solidHead });
         if ((END_STATUSES as readonly string[]).includes(after.status) && !isOver(after)) {
           toClose.add(after.id);
         }
       }),
     );
     if (toClose.size > 0) await attempt([...toClose].join(), () => closeAccounts(engine, ...toClose));
-    await ledger.putOff(lease, ids, nowMs + rules.revisitMs);
+    await ledger.putOff(lease, claimed, nowMs + rules.revisitMs);
   }
-  if (!headAsked) await probe(engine);
-  return report(false);
+  // While the circuit is not closed, a run with nothing to pay still asks whether the network is back.
+  if (!headAsked && !more && breaker.circuit.kind !== 'closed') await refreshSolidHead(engine);
+  let audited: AuditReport | null = null;
+  await attempt('audit', async () => {
+    audited = await audit(engine);
+  });
+  const report: SettleReport = {
+    transitions_resolved: transitions.resolved,
+    transitions_anomalous: transitions.anomalous,
+    visited,
+    ended,
+    waiting,
+    errors,
+    more,
+    audit: audited,
+  };
+  const isQuiet =
+    breaker.transitions.length === 0 && breaker.circuit.kind === 'closed' && errors === 0 && !more;
+  return { report, isQuiet };
 
-  async function visit(payment: Payment): Promise<Payment> {
-    const { payment: after, waitsFor } = await advancePayment(engine, payment, { leaveOpen: true });
+  async function visit(payment: Payment, glance: Glance): Promise<Payment> {
+    const { payment: after, waitsFor } = await advancePayment(engine, payment, { leaveOpen: true, glance });
     if (waitsFor !== null) waiting[waitsFor.code] = (waiting[waitsFor.code] ?? 0) + 1;
     if (isLive(payment.status) && !isLive(after.status)) ended[after.status] = (ended[after.status] ?? 0) + 1;
     return after;
   }
 
-  async function attempt(id: string, work: () => Promise<unknown>): Promise<void> {
+  async function attempt(what: string, work: () => Promise<unknown>): Promise<void> {
     try {
       await work();
     } catch (error) {
       // Without the store nothing can be done for any payment.
       if (error instanceof ServiceError && error.code === 'store_unavailable') throw error;
       errors += 1;
-      onError(id, error);
+      onError(what, error);
     }
-  }
-
-  function report(more: boolean): SettleReport {
-    return {
-      transitions_resolved: transitions.resolved,
-      transitions_anomalous: transitions.anomalous,
-      visited,
-      ended,
-      waiting,
-      errors,
-      more,
-    };
   }
 }
 
@@ -127,10 +183,10 @@ async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<voi
 /** Resolves every transition found in the breaker document, each against its payment as read afterwards. */
 async function resolveLeftovers(
   engine: Engine,
+  breaker: Breaker,
   onError: OnError,
 ): Promise<{ resolved: number; anomalous: number; errors: number }> {
   const { ledger } = engine;
-  const breaker = await ledger.readBreaker();
   if (breaker.transitions.length === 0) return { resolved: 0, anomalous: 0, errors: 0 };
   const nowMs = await ledger.serverTimeMs();
   let resolved = 0;
@@ -165,10 +221,4 @@ async function resolveLeftovers(
   }
   const left = await closeAccounts(engine, ...closing);
   return { resolved: resolved + closing.length - left.length, anomalous, errors };
-}
-
-/** While the circuit is not closed, a run with nothing to pay still asks whether the network is back. */
-async function probe(engine: Engine): Promise<void> {
-  const { circuit } = await engine.ledger.readBreaker();
-  if (circuit.kind !== 'closed') await refreshSolidHead(engine);
 }

@@ -6,8 +6,12 @@ import type {
   DocumentUpdate,
   FilterCondition,
   FindOptions,
+  Value,
 } from '../../shared/adapters/mongo/document-store.ts';
 import {
+  AUDIT_ID,
+  type AuditDocument,
+  auditFrom,
   type BatchDocument,
   BREAKER_ID,
   type BreakerDocument,
@@ -18,6 +22,7 @@ import {
   type PaymentDocument,
   paymentFrom,
 } from '../../shared/adapters/mongo/documents.ts';
+import { type AuditRecord, NEW_AUDIT } from '../../shared/domain/audit.ts';
 import type { Batch } from '../../shared/domain/batch.ts';
 import { type Breaker, NEW_BREAKER } from '../../shared/domain/breaker.ts';
 import type { Payment } from '../../shared/domain/payment.ts';
@@ -73,6 +78,18 @@ export class MemoryStore implements DocumentStore {
       found.sort((a, b) => direction * compare(valueAt(a, path), valueAt(b, path)));
     }
     return found.slice(0, options.limit) as unknown as T[];
+  }
+
+  async sum(name: CollectionName, filter: DocumentFilter, by: string, fields: readonly string[]) {
+    const groups = new Map<Value, Record<string, bigint>>();
+    for (const document of this.#candidates(name, filter)) {
+      if (!matches(document, filter)) continue;
+      const of = valueAt(document, by) as Value;
+      const sums = groups.get(of) ?? Object.fromEntries(fields.map((field) => [field, 0n]));
+      for (const field of fields) sums[field] = (sums[field] ?? 0n) + (valueAt(document, field) as bigint);
+      groups.set(of, sums);
+    }
+    return [...groups].map(([of, sums]) => ({ of, sums }));
   }
 
   async updateOne(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
@@ -137,6 +154,12 @@ export class MemoryStore implements DocumentStore {
 
   set breaker(breaker: Breaker) {
     this.collections.breaker.set(BREAKER_ID, breakerDocument(breaker) as unknown as Fields);
+  }
+
+  /** What audits remember. */
+  get audit(): AuditRecord {
+    const document = this.collections.breaker.get(AUDIT_ID);
+    return document === undefined ? NEW_AUDIT : auditFrom(document as unknown as AuditDocument);
   }
 
   /** Sets fields of a payment as no rule would: a test's own beginning. */

@@ -35,6 +35,7 @@ export const RULES: PaymentRules = {
   leaseMs: 35_000,
   revisitMs: 3_000,
   rebroadcastMs: 15_000,
+  auditIntervalMs: 5_000,
   headSkewMsMax: 300_000,
 };
 

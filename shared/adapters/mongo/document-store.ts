@@ -14,6 +14,14 @@ export interface DocumentStore {
     options?: FindOptions,
   ): Promise<T[]>;
 
+  /** Sums integer fields of the matching documents, by the value of one field. */
+  sum(
+    collection: CollectionName,
+    filter: DocumentFilter,
+    by: string,
+    fields: readonly string[],
+  ): Promise<GroupSum[]>;
+
   /** @returns whether a document matched; 'duplicate' where a unique index has it already: nothing was changed */
   updateOne(
     collection: CollectionName,
@@ -67,6 +75,12 @@ export interface DocumentUpdate {
   readonly $addToSet?: Readonly<Record<string, Value>>;
   /** Elements whose `id` is, or is among, the given ones. */
   readonly $pull?: Readonly<Record<string, { readonly id: string | { readonly $in: readonly string[] } }>>;
+}
+
+export interface GroupSum {
+  /** The value that these documents share. */
+  readonly of: Value;
+  readonly sums: Readonly<Record<string, bigint>>;
 }
 
 export interface FindOptions {

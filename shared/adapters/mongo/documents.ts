@@ -1,3 +1,4 @@
+import type { AuditRecord } from '../../domain/audit.ts';
 import type { Batch } from '../../domain/batch.ts';
 import type { Amounts, Breaker, OperatorOrder, Pause, SolidHead, Transition } from '../../domain/breaker.ts';
 import type { Circuit } from '../../domain/circuit.ts';
@@ -10,6 +11,8 @@ import { holdsReservation, type Payment } from '../../domain/payment.ts';
 export const PAYMENTS = 'payments';
 export const BREAKER = 'breaker';
 export const BREAKER_ID = 'breaker';
+/** Beside the breaker's, so that it stays small. */
+export const AUDIT_ID = 'audit';
 
 /** A payment as it is stored: the domain's fields under the same names, amounts as 64-bit integers. */
 export interface PaymentDocument extends Omit<Payment, 'id' | 'settleAtMs'> {
@@ -51,6 +54,13 @@ export interface BreakerDocument {
   readonly spentBlockNumber: number;
 }
 
+/** What audits remember, and whose turn it is. */
+export interface AuditDocument extends AuditRecord {
+  readonly _id: string;
+  readonly owner: string;
+  readonly dueAtMs: number;
+}
+
 interface BookDocument {
   readonly outstandingMicro: bigint;
   readonly spentTotalMicro: bigint;
@@ -58,6 +68,11 @@ interface BookDocument {
   readonly day: Uint8Array;
 }
 type FeeBookDocument = Omit<BookDocument, 'hour'>;
+
+export function auditFrom(document: AuditDocument): AuditRecord {
+  const { _id, owner: _owner, dueAtMs: _dueAtMs, ...record } = document;
+  return record;
+}
 
 export function isBatchDocument(document: PaymentDocument | BatchDocument): document is BatchDocument {
   return 'items' in document;

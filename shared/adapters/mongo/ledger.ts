@@ -1,5 +1,6 @@
+import { NEW_AUDIT } from '../../domain/audit.ts';
 import { type Closing, NEW_BREAKER, type Reservation, TRANSITIONS_MAX } from '../../domain/breaker.ts';
-import { ASSETS } from '../../domain/money.ts';
+import { ASSETS, type Asset } from '../../domain/money.ts';
 import {
   ANSWERS_MAX,
   closingKind,
@@ -18,7 +19,10 @@ import type {
 } from '../../ports/ledger.ts';
 import type { DocumentFilter, DocumentStore, DocumentUpdate } from './document-store.ts';
 import {
+  AUDIT_ID,
+  type AuditDocument,
   assetsIn,
+  auditFrom,
   type BatchDocument,
   BREAKER,
   BREAKER_ID,
@@ -73,6 +77,15 @@ export function documentLedger(store: DocumentStore): Ledger {
 
   return {
     serverTimeMs: () => store.serverTimeMs(),
+
+    async firstDueMs() {
+      const [first] = await store.find<PaymentDocument | BatchDocument>(
+        PAYMENTS,
+        { settleAtMs: { $gt: 0 } },
+        { sort: { settleAtMs: 1 }, limit: 1 },
+      );
+      return first?.settleAtMs ?? null;
+    },
 
     async claimDue(lease, nowMs, limit) {
       const due = await store.find<PaymentDocument | BatchDocument>(
@@ -448,6 +461,41 @@ export function documentLedger(store: DocumentStore): Ledger {
           },
         },
       );
+    },
+
+    async claimAudit(owner, nowMs, dueAtMs) {
+      const taken = { _id: AUDIT_ID, owner };
+      const due = { _id: AUDIT_ID, dueAtMs: { $lte: nowMs } };
+      if ((await store.updateOne(BREAKER, due, { $set: { owner, dueAtMs } })) === true) {
+        const document = await store.findOne<AuditDocument>(BREAKER, taken);
+        return document === null ? null : auditFrom(document);
+      }
+      if ((await store.findOne(BREAKER, { _id: AUDIT_ID })) !== null) return null;
+      const first = await store.insertOne(BREAKER, { ...taken, dueAtMs, ...NEW_AUDIT } as AuditDocument);
+      return first === 'inserted' ? NEW_AUDIT : null;
+    },
+
+    storeAudit(owner, record) {
+      return isDone(store.updateOne(BREAKER, { _id: AUDIT_ID, owner }, { $set: { ...record } }));
+    },
+
+    async sumHeld({ paymentIds, batchIds }) {
+      const groups = await store.sum(
+        PAYMENTS,
+        {
+          isHeld: true,
+          ...(paymentIds.length === 0 ? {} : { _id: { $nin: paymentIds } }),
+          ...(batchIds.length === 0 ? {} : { batchId: { $nin: batchIds } }),
+        },
+        'asset',
+        ['amountMicro', 'feeReservedMicro'],
+      );
+      const of = (asset: Asset) => groups.find((group) => group.of === asset)?.sums;
+      return {
+        USDT: of('USDT')?.amountMicro ?? 0n,
+        TRX: of('TRX')?.amountMicro ?? 0n,
+        fees: groups.reduce((sum, { sums }) => sum + (sums.feeReservedMicro ?? 0n), 0n),
+      };
     },
   };
 }

@@ -1,10 +1,13 @@
 import type { Collection, Db, Filter, OptionalUnlessRequiredId, UpdateFilter } from 'mongodb';
 import { NEW_BREAKER } from '../../domain/breaker.ts';
 import { ServiceError } from '../../domain/errors.ts';
-import type { CollectionName, Document, DocumentStore } from './document-store.ts';
+import type { CollectionName, Document, DocumentStore, Value } from './document-store.ts';
 import { BREAKER, BREAKER_ID, breakerDocument, PAYMENTS } from './documents.ts';
 import { readServerTimeMs } from './server-time.ts';
 import { isDuplicateKey, type StoreAccess, storeAccess } from './store-errors.ts';
+
+/** A sum over all that is held takes milliseconds by its index; what takes longer is given up. */
+const SUM_MS_MAX = 5_000;
 
 /** Documents in MongoDB; the collections and their indexes are made ready before the first of them is used. */
 export function mongoStore(db: Db): DocumentStore {
@@ -37,6 +40,26 @@ export function mongoStore(db: Db): DocumentStore {
         ...(limit === undefined ? {} : { limit }),
       });
       return reading(() => found.toArray());
+    },
+
+    async sum(name, filter, by, fields) {
+      const groups = collections[name].aggregate<Record<string, number | bigint> & { _id: Value }>(
+        [
+          { $match: filter },
+          {
+            $group: {
+              _id: `$${by}`,
+              ...Object.fromEntries(fields.map((field) => [field, { $sum: `$${field}` }])),
+            },
+          },
+        ],
+        { maxTimeMS: SUM_MS_MAX },
+      );
+      return (await reading(() => groups.toArray())).map((group) => ({
+        of: group._id,
+        // Servers give sums as 32-bit or 64-bit integers, as they fit.
+        sums: Object.fromEntries(fields.map((field) => [field, BigInt(group[field] ?? 0)])),
+      }));
     },
 
     async updateOne(name, filter, update) {

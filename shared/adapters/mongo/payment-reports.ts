@@ -1,9 +1,13 @@
 import type { Db } from 'mongodb';
+import { NEW_AUDIT } from '../../domain/audit.ts';
 import { NEW_BREAKER } from '../../domain/breaker.ts';
 import type { Asset } from '../../domain/money.ts';
 import { LIVE_STATUSES, type PaymentStatus } from '../../domain/payment.ts';
 import type { PaymentReports } from '../../ports/payment-reports.ts';
 import {
+  AUDIT_ID,
+  type AuditDocument,
+  auditFrom,
   BREAKER,
   BREAKER_ID,
   type BreakerDocument,
@@ -38,6 +42,11 @@ export function mongoPaymentReports(db: Db): PaymentReports {
     async readBreaker() {
       const found = await reading(() => breakers.findOne({ _id: BREAKER_ID }));
       return found === null ? NEW_BREAKER : breakerFrom(found);
+    },
+
+    async readAudit() {
+      const found = await reading(() => breakers.findOne<AuditDocument>({ _id: AUDIT_ID }));
+      return found === null ? NEW_AUDIT : auditFrom(found);
     },
 
     async sumByStatus(createdSinceMs) {

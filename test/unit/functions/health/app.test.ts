@@ -2,6 +2,7 @@ import { Check, Errors } from 'typebox/schema';
 import { describe, expect, it } from 'vitest';
 import { buildHealthApp } from '../../../../functions/health/app.ts';
 import { HealthAnswer, LiveAnswer, ReadyAnswer } from '../../../../functions/health/schema.ts';
+import { NEW_AUDIT } from '../../../../shared/domain/audit.ts';
 import { NEW_BREAKER } from '../../../../shared/domain/breaker.ts';
 import type { TronAddress } from '../../../../shared/domain/tron-address.ts';
 import { type Invocation, runInvocation } from '../../../../shared/runtime/invocation.ts';
@@ -9,7 +10,11 @@ import type { HealthParts } from '../../../../shared/usecases/check-health.ts';
 
 function build(changes: Partial<HealthParts> = {}) {
   return buildHealthApp({
-    reports: { readBreaker: async () => NEW_BREAKER, serverTimeMs: async () => 0 },
+    reports: {
+      readBreaker: async () => NEW_BREAKER,
+      readAudit: async () => NEW_AUDIT,
+      serverTimeMs: async () => 0,
+    },
     chain: {
       readSolidHead: async () => ({ number: 7, blockId: '00', timestampMs: 0 }),
       readTrxBalanceMicro: async () => 1n,
@@ -27,6 +32,7 @@ function build(changes: Partial<HealthParts> = {}) {
 
 const brokenStore = {
   readBreaker: async () => Promise.reject(new Error('gone')),
+  readAudit: async () => Promise.reject(new Error('gone')),
   serverTimeMs: async () => 0,
 };
 
@@ -66,9 +72,13 @@ describe('the log line', () => {
     expect(invocation).toMatchObject({
       route: '/health',
       status: 503,
-      unhealthy: { mongo: 'gone', circuit_breaker: 'not known while the database is away' },
+      unhealthy: {
+        mongo: 'gone',
+        circuit_breaker: 'not known while the database is away',
+        audit: 'not known while the database is away',
+      },
     });
-    expect(Object.keys(invocation.unhealthy ?? {})).toHaveLength(2);
+    expect(Object.keys(invocation.unhealthy ?? {})).toHaveLength(3);
   });
 });
 

@@ -2,6 +2,7 @@ import { Check, Errors } from 'typebox/schema';
 import { describe, expect, it } from 'vitest';
 import { buildStatsApp } from '../../../../functions/stats/app.ts';
 import { StatsAnswer } from '../../../../functions/stats/schema.ts';
+import { type AuditRecord, NEW_AUDIT } from '../../../../shared/domain/audit.ts';
 import { type Breaker, NEW_BREAKER } from '../../../../shared/domain/breaker.ts';
 import { tripCircuit } from '../../../../shared/domain/circuit.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
@@ -44,12 +45,27 @@ const BREAKER: Breaker = {
   solidHead: { number: 42, blockId: '00', timestampMs: NOW_MS - 60_000 },
 };
 
+const AUDIT: AuditRecord = {
+  ...NEW_AUDIT,
+  books: { clearAtMs: NOW_MS - 12_400, unclear: null },
+  wallet: { clearAtMs: NOW_MS - 72_400, unclear: 'no node answers' },
+  findings: [
+    { kind: 'outflow', of: 'USDT', amountMicro: 3_500_000n, isConfirmed: true },
+    { kind: 'overcounted', of: 'fees', amountMicro: 1n, isConfirmed: false },
+  ],
+  transitions: [
+    { id: 'old', sinceMs: NOW_MS - HOUR_MS },
+    { id: 'new', sinceMs: NOW_MS },
+  ],
+};
+
 function build(changes: Partial<PaymentReports> = {}) {
   const asked: number[] = [];
   const app = buildStatsApp({
     reports: {
       serverTimeMs: async () => NOW_MS,
       readBreaker: async () => BREAKER,
+      readAudit: async () => AUDIT,
       summariseUnfinished: async () => ({ count: 2, oldestCreatedAtMs: NOW_MS - 90_500 }),
       sumByStatus: async (sinceMs) => {
         asked.push(NOW_MS - sinceMs);
@@ -158,6 +174,15 @@ describe('GET /stats', () => {
       fees: { day: { limit: '100', used: '1.5', remaining: '98.5' } },
       unfinished: { count: 2, oldest_age_seconds: 90 },
       solid_head: { number: 42, age_seconds: 60 },
+      audit: {
+        findings: [
+          { kind: 'outflow', of: 'USDT', amount: '3.5', confirmed: true },
+          { kind: 'overcounted', of: 'fees', amount: '0.000001', confirmed: false },
+        ],
+        old_transitions: 1,
+        books: { age_seconds: 12, unclear: null },
+        wallet: { age_seconds: 72, unclear: 'no node answers' },
+      },
     });
   });
 
@@ -247,6 +272,10 @@ describe('GET /metrics', () => {
         'tron_payment_unfinished 2',
         'tron_payment_oldest_unfinished_age_seconds 90.5',
         'tron_payment_solid_head_block 42',
+        'tron_payment_audit_finding{kind="outflow",of="USDT"} 3.5',
+        'tron_payment_audit_finding{kind="overcounted",of="fees"} 0',
+        'tron_payment_old_transitions 1',
+        'tron_payment_audit_age_seconds{of="wallet"} 72.4',
       ]),
     );
     expect(asked).toEqual([HOUR_MS, 24 * HOUR_MS]);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { type AuditRecord, NEW_AUDIT } from '../../../../shared/domain/audit.ts';
 import { type Breaker, NEW_BREAKER } from '../../../../shared/domain/breaker.ts';
 import type { Circuit } from '../../../../shared/domain/circuit.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
@@ -18,18 +19,24 @@ const away = (code: 'store_unavailable' | 'chain_unavailable', why: string) => a
 
 interface Changes extends Partial<HealthParts> {
   readonly breaker?: Partial<Breaker>;
+  readonly audit?: Partial<AuditRecord>;
   readonly headAgeMs?: number;
   readonly trxMicro?: bigint;
 }
 
 function parts({
   breaker,
+  audit,
   headAgeMs = 60_000,
   trxMicro = 500_000_000n,
   ...changes
 }: Changes = {}): HealthParts {
   return {
-    reports: { readBreaker: async () => ({ ...NEW_BREAKER, ...breaker }), serverTimeMs: async () => NOW_MS },
+    reports: {
+      readBreaker: async () => ({ ...NEW_BREAKER, ...breaker }),
+      readAudit: async () => ({ ...NEW_AUDIT, ...audit }),
+      serverTimeMs: async () => NOW_MS,
+    },
     chain: {
       readSolidHead: async () => ({ number: 77, blockId: '00', timestampMs: NOW_MS - headAgeMs }),
       readTrxBalanceMicro: async () => trxMicro,
@@ -43,6 +50,14 @@ function parts({
     deadlineMs: 50,
     ...changes,
   };
+}
+
+function clear(ageMs: number) {
+  return { clearAtMs: NOW_MS - ageMs, unclear: null };
+}
+
+function finding(isConfirmed: boolean) {
+  return { kind: 'overcounted', of: 'fees', amountMicro: 2_500_000n, isConfirmed } as const;
 }
 
 /** The only check that is expected to fail, with its reason. */
@@ -67,6 +82,7 @@ describe('health', () => {
       tor: 'the proxy answers',
       circuit_breaker: 'closed',
       wallet: 'the wallet holds 500 TRX and 12.5 USDT',
+      audit: 'no comparison of the books yet; no comparison of the wallet yet',
     });
   });
 
@@ -81,23 +97,26 @@ describe('health', () => {
     await expectUnhealthy({ tor }, { tor: /^the Tor proxy hung up$/ });
   });
 
-  it('knows nothing of the circuit while the database is away', async () => {
-    const reports = {
-      readBreaker: away('store_unavailable', 'the database is out of reach'),
-      serverTimeMs: never,
-    };
+  it('knows nothing of the circuit and of audits while the database is away', async () => {
+    const gone = away('store_unavailable', 'the database is out of reach');
+    const reports = { readBreaker: gone, readAudit: gone, serverTimeMs: never };
+    const unknown = /^not known while the database is away$/;
     await expectUnhealthy(
       { reports },
-      { mongo: /^the database is out of reach$/, circuit_breaker: /^not known while the database is away$/ },
+      { mongo: /^the database is out of reach$/, circuit_breaker: unknown, audit: unknown },
     );
   });
 
   it('is bad when the database tells no time, which every decision rests on', async () => {
     const reports = {
       readBreaker: async () => NEW_BREAKER,
+      readAudit: async () => NEW_AUDIT,
       serverTimeMs: away('store_unavailable', 'the database is out of reach'),
     };
-    await expectUnhealthy({ reports }, { mongo: /out of reach/, circuit_breaker: /not known/ });
+    await expectUnhealthy(
+      { reports },
+      { mongo: /out of reach/, circuit_breaker: /not known/, audit: /not known/ },
+    );
   });
 
   it('is bad when no node answers', async () => {
@@ -167,17 +186,45 @@ describe('health', () => {
     else await expectUnhealthy({ trxMicro }, { wallet: reason });
   });
 
+  it.each<[string, Partial<AuditRecord>, RegExp | undefined]>([
+    ['that compared both', { books: clear(5_000), wallet: clear(65_000) }, undefined],
+    [
+      'that could not compare the wallet',
+      { books: clear(5_000), wallet: { ...clear(600_000), unclear: 'no node answers' } },
+      undefined,
+    ],
+    ['whose finding nobody has confirmed', { findings: [finding(false)] }, undefined],
+    [
+      'whose finding is confirmed',
+      { findings: [finding(true)], books: clear(5_000), wallet: clear(5_000) },
+      /^2.5 TRX of fees is counted as outstanding that no payment holds; the books compared 5 s ago; the wallet compared 5 s ago$/,
+    ],
+    [
+      'that has seen a step half done for minutes',
+      { transitions: [{ id: 't', sinceMs: NOW_MS - 300_000 }] },
+      /^1 steps between the breaker and payments are left half done/,
+    ],
+    [
+      'that has seen a step a moment ago',
+      { transitions: [{ id: 't', sinceMs: NOW_MS - 299_999 }] },
+      undefined,
+    ],
+  ])('judges an audit %s', async (_, audit, reason) => {
+    if (reason === undefined) expect((await checkHealth(parts({ audit }))).healthy).toBe(true);
+    else await expectUnhealthy({ audit }, { audit: reason });
+  });
+
   it('waits for nobody beyond the deadline, and for all at once', async () => {
     const startedAt = performance.now();
     await expectUnhealthy(
       {
-        reports: { readBreaker: never, serverTimeMs: never },
+        reports: { readBreaker: never, readAudit: never, serverTimeMs: never },
         chain: { readSolidHead: never, readTrxBalanceMicro: never, readTokenBalanceMicro: never },
         tor: { greet: never },
       },
       Object.fromEntries(CHECK_NAMES.map((name) => [name, /^no answer within 0.1 s$/])),
     );
-    // Five checks of 50 ms one after the other would take 250.
+    // Six checks of 50 ms one after the other would take 300.
     expect(performance.now() - startedAt).toBeLessThan(200);
   });
 });
@@ -190,7 +237,8 @@ describe('readiness', () => {
   });
 
   it('is bad while the database is away', async () => {
-    const reports = { readBreaker: away('store_unavailable', 'gone'), serverTimeMs: async () => NOW_MS };
+    const gone = away('store_unavailable', 'gone');
+    const reports = { readBreaker: gone, readAudit: gone, serverTimeMs: async () => NOW_MS };
     await expect(checkReadiness(parts({ reports }))).resolves.toMatchObject({
       healthy: false,
       reason: 'gone',
