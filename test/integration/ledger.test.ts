@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { startDatabase } from '../../deploy/local/database/start-database.ts';
 import { connectMongo } from '../../shared/adapters/mongo/connect.ts';
 import { mongoLedger } from '../../shared/adapters/mongo/mongo-ledger.ts';
+import { type AuditRecord, NEW_AUDIT } from '../../shared/domain/audit.ts';
 import type { Batch } from '../../shared/domain/batch.ts';
 import { type Closing, type Reservation, TRANSITIONS_MAX } from '../../shared/domain/breaker.ts';
 import { openCircuit } from '../../shared/domain/circuit.ts';
@@ -201,7 +202,10 @@ describe.each([
       await ledger.pushReservation(reserved, room());
       await ledger.dropTransition(reserved.id);
     }
-    const closings = [closing('pay_1'), closing('pay_2', { kind: 'release', feeBurnedMicro: 0n })];
+    const closings = [
+      closing('pay_1', { blockNumber: 77 }),
+      closing('pay_2', { kind: 'release', feeBurnedMicro: 0n }),
+    ];
     expect(await ledger.pushClosings(closings)).toBe(true);
     expect(await ledger.pushClosings([closing('pay_2')])).toBe(false);
     const read = await ledger.readBreaker();
@@ -217,7 +221,11 @@ describe.each([
     ]);
     expect(rivals.filter(Boolean)).toHaveLength(1);
     const breaker = await ledger.readBreaker();
-    expect(breaker).toMatchObject({ slotsVersion: 1n, transitions: [{ paymentId: 'pay_4' }] });
+    expect(breaker).toMatchObject({
+      slotsVersion: 1n,
+      spentBlockNumber: 77,
+      transitions: [{ paymentId: 'pay_4' }],
+    });
     expect(breaker.books.USDT).toMatchObject({
       outstandingMicro: 50_000_000n,
       spentTotalMicro: 25_000_000n,
@@ -283,6 +291,73 @@ describe.each([
     expect((await ledger.findPayment(late.id))?.settleAtMs).toBe(START_MS + 1_000);
     const again = await ledger.claimDue(lease('f'), START_MS + 30_000, 10);
     expect(again.payments.map(({ id }) => id).slice(0, 2)).toEqual([notYet.id, late.id]);
+  });
+
+  it('tells when the first of all that is unfinished is due', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    expect(await ledger.firstDueMs()).toBeNull();
+    await ledger.insertPayment(payment({ settleAtMs: null }));
+    expect(await ledger.firstDueMs()).toBeNull();
+    await ledger.insertPayment(payment({ settleAtMs: START_MS + 9 }));
+    await ledger.insertPayment(payment({ settleAtMs: START_MS + 7 }));
+    expect(await ledger.firstDueMs()).toBe(START_MS + 7);
+  });
+
+  it('gives the audit to one of many rivals once it is due, and takes what it found from the last of them', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const claimed = await Promise.all(
+      Array.from({ length: 8 }, (_, index) => ledger.claimAudit(`owner-${index}`, START_MS, START_MS + 60)),
+    );
+    expect(claimed.filter((record) => record !== null)).toEqual([NEW_AUDIT]);
+    const owner = `owner-${claimed.findIndex((record) => record !== null)}`;
+    const record: AuditRecord = {
+      ...NEW_AUDIT,
+      books: { clearAtMs: START_MS, unclear: null },
+      findings: [{ kind: 'outflow', of: 'TRX', amountMicro: 2n ** 53n + 1n, isConfirmed: true }],
+      marks: { USDT: 2n ** 53n + 1n, TRX: null },
+      transitions: [{ id: 'one', sinceMs: START_MS }],
+    };
+    expect(await ledger.storeAudit('somebody', record)).toBe(false);
+    expect(await ledger.storeAudit(owner, record)).toBe(true);
+    expect(await ledger.claimAudit('late', START_MS + 59, START_MS + 120)).toBeNull();
+    const again = await Promise.all(
+      Array.from({ length: 8 }, (_, index) =>
+        ledger.claimAudit(`again-${index}`, START_MS + 60, START_MS + 120),
+      ),
+    );
+    expect(again.filter((found) => found !== null)).toEqual([record]);
+    expect(await ledger.storeAudit(owner, NEW_AUDIT)).toBe(false);
+    // An operator takes it from whoever is at it.
+    expect(await ledger.claimAudit('an operator', Number.MAX_SAFE_INTEGER, START_MS)).toEqual(record);
+    expect(await ledger.claimAudit('next', START_MS, START_MS + 60)).toEqual(record);
+  });
+
+  it('adds up what payments hold, but for those that are left out', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const none = { paymentIds: [], batchIds: [] };
+    expect(await ledger.sumHeld(none)).toEqual({ USDT: 0n, TRX: 0n, fees: 0n });
+    const held = { reservationId: 'r', feeReservedMicro: 7n };
+    const moving = payment({ ...held, amountMicro: 3n });
+    for (const stored of [
+      payment({ ...held, amountMicro: 2n ** 53n }),
+      payment({ ...held, amountMicro: 1n }),
+      payment({ ...held, amountMicro: 40n, asset: 'TRX' }),
+      payment({ ...held, amountMicro: 500n, closeId: 'c' }),
+      payment({ amountMicro: 600n }),
+      payment({ ...held, amountMicro: 70n, batchId: 'bat_1' }),
+      moving,
+    ]) {
+      expect(await ledger.insertPayment(stored)).toBe('inserted');
+    }
+    expect(await ledger.sumHeld({ paymentIds: [moving.id], batchIds: ['bat_1'] })).toEqual({
+      USDT: 2n ** 53n + 1n,
+      TRX: 40n,
+      fees: 21n,
+    });
+    expect(await ledger.sumHeld(none)).toEqual({ USDT: 2n ** 53n + 74n, TRX: 40n, fees: 35n });
   });
 
   it('ends the visits of what is over alone', async () => {

@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import { isTripped } from '../../shared/domain/circuit.ts';
 import { countedMicro } from '../../shared/domain/limits.ts';
 import { isSettled } from '../../shared/domain/payment.ts';
 import type { PayOutRequest } from '../../shared/usecases/pay-out.ts';
@@ -40,6 +41,9 @@ export function expectTruth(world: World): void {
   const payments = [...world.ledger.payments.values()];
   expect(world.ledger.breaker.transitions).toEqual([]);
   expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+  // Nothing was ever amiss, so no audit can have found anything, whenever it looked.
+  expect(world.ledger.store.audit.findings).toEqual([]);
+  expect(isTripped(world.ledger.breaker.circuit)).toBe(false);
   for (const payment of payments) {
     const landed = world.chain.paid.filter(({ pending }) =>
       payment.attempts.some(({ txId }) => txId === pending.txId),

@@ -4,6 +4,7 @@ import { connectMongo } from '../../../shared/adapters/mongo/connect.ts';
 import { BREAKER, PAYMENTS } from '../../../shared/adapters/mongo/documents.ts';
 import { mongoLedger } from '../../../shared/adapters/mongo/mongo-ledger.ts';
 import { mongoPaymentReports } from '../../../shared/adapters/mongo/payment-reports.ts';
+import { NEW_AUDIT } from '../../../shared/domain/audit.ts';
 import { NEW_BREAKER } from '../../../shared/domain/breaker.ts';
 import { useDatabase } from '../../support/database.ts';
 import { freePort } from '../../support/ports.ts';
@@ -54,6 +55,17 @@ describe('reports from the database', () => {
         { asset: 'TRX', status: 'failed', count: 2, amountMicro: 2n ** 53n + 1n },
       ]),
     );
+  });
+
+  it('tell what audits have found, and nothing before the first', async () => {
+    const reports = mongoPaymentReports(database.db());
+    expect(await reports.readAudit()).toEqual(NEW_AUDIT);
+    const ledger = mongoLedger(database.db());
+    await ledger.readBreaker();
+    await ledger.claimAudit('settle', T0, T0 + 60_000);
+    const record = { ...NEW_AUDIT, wallet: { clearAtMs: T0, unclear: 'no node answers' } };
+    await ledger.storeAudit('settle', record);
+    expect(await reports.readAudit()).toEqual(record);
   });
 
   it('tell how many payments are unfinished and since when', async () => {

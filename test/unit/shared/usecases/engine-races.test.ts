@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { isTripped } from '../../../../shared/domain/circuit.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
 import { isSettled, type Payment } from '../../../../shared/domain/payment.ts';
 import { UnreadableBytes } from '../../../../shared/ports/vault.ts';
@@ -270,6 +271,9 @@ class Race {
     expect(this.wrongs).toEqual([]);
     expect(ledger.breaker.transitions).toEqual([]);
     expect(ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+    // Nothing was ever amiss, so no audit can have found anything, whenever it looked.
+    expect(ledger.store.audit.findings).toEqual([]);
+    expect(isTripped(ledger.breaker.circuit)).toBe(false);
     const paid = chain.paid.map(({ pending, block }) => ({ ...pending, atMs: block.timestampMs }));
     for (const payment of this.payments()) {
       const landed = paid.filter(({ txId }) => payment.attempts.some((attempt) => attempt.txId === txId));
