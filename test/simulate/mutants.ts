@@ -310,6 +310,7 @@ function rewriting(
     serverTimeMs: () => store.serverTimeMs(),
     findOne: (name, filter) => store.findOne(name, filter),
     find: (name, filter, options) => store.find(name, filter, options),
+    sum: (name, filter, by, fields) => store.sum(name, filter, by, fields),
     updateMany: (name, filter, update) => store.updateMany(name, filter, update),
     insertOne: (name, document) => store.insertOne(name, document),
     updateOne: (name, filter, update) => store.updateOne(name, ...rewrite(filter, update)),

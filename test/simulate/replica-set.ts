@@ -181,6 +181,10 @@ export class Connection implements DocumentStore {
     return this.#read('find', name, filter, (store) => store.find<T>(name, filter, options));
   }
 
+  sum(name: CollectionName, filter: DocumentFilter, by: string, fields: readonly string[]) {
+    return this.#read('sum', name, filter, (store) => store.sum(name, filter, by, fields));
+  }
+
   updateOne(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
     return this.#write('updateOne', name, [filter, update], (store) => store.updateOne(name, filter, update));
   }

@@ -249,6 +249,7 @@ function drawRules(random: Random): PaymentRules {
     leaseMs: 20_000,
     revisitMs: 3_000,
     rebroadcastMs: 5_000,
+    auditIntervalMs: 8_000,
     headSkewMsMax: 60_000,
   };
 }

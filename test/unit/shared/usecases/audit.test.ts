@@ -383,7 +383,11 @@ describe('of several settlers', () => {
   it('one that froze over its audit stores nothing that is older than the next one, or than a reset', async () => {
     for (const meanwhile of [
       (world: World) => auditNow(world),
-      (world: World) => operateBreaker(world.engine(), 'reset', { by: 'alice', reason: 'seen' }),
+      async (world: World) => {
+        for (const action of ['trip', 'reset'] as const) {
+          await operateBreaker(world.engine(), action, { by: 'alice', reason: 'a drill' });
+        }
+      },
     ]) {
       const world = new World();
       await auditTwice(world);
