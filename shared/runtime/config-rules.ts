@@ -210,6 +210,13 @@ function judgeProduction(values: ReadValues): ConfigProblem[] {
       needs: 'at least 19',
     });
   }
+  if ((values.TRON_EXPIRATION_SECONDS ?? 300_000) < 120_000) {
+    problems.push({
+      key: 'TRON_EXPIRATION_SECONDS',
+      problem: 'is so short in production that a clock a little behind leaves no time to be included',
+      needs: 'at least 120',
+    });
+  }
   const windows = [
     ['CIRCUIT_BREAKER_HOURLY_WINDOW_SECONDS', LIMIT_WINDOWS.hourMs],
     ['CIRCUIT_BREAKER_DAILY_WINDOW_SECONDS', LIMIT_WINDOWS.dayMs],

@@ -126,7 +126,9 @@ export function withBreaker(
 
   /**
    * A chain that is minutes away from the server's clock is stalled, forked off or lying, or the clock is; one
-   * whose height runs away from the time is lying.
+   * whose height runs away from the time is lying. The circuit opens until it recovers, not until a reset: every
+   * transfer is prepared on a head that is looked at again, so nothing is signed before clock and chain agree, and
+   * then nobody has to be woken.
    */
   async function plausibly<T>(
     admission: Admitted,

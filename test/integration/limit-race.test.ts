@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { connectMongo } from '../../shared/adapters/mongo/connect.ts';
 import { mongoLedger } from '../../shared/adapters/mongo/mongo-ledger.ts';
+import { openCircuit } from '../../shared/domain/circuit.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
+import type { PaymentNetwork } from '../../shared/ports/payment-network.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
 import { payOut } from '../../shared/usecases/pay-out.ts';
 import { withBreaker } from '../../shared/usecases/payment-network-with-breaker.ts';
@@ -13,7 +15,10 @@ const INSTANCES = 8;
 const AMOUNT_MICRO = 12_500_000n;
 
 /** Instances with connections of their own to one real database, before one chain in memory. */
-function instances(world: World): { engines: Engine[]; close: () => Promise<unknown> } {
+function instances(
+  world: World,
+  change: (network: PaymentNetwork) => PaymentNetwork = (network) => network,
+): { engines: Engine[]; close: () => Promise<unknown> } {
   const clients = Array.from({ length: INSTANCES }, () =>
     connectMongo({
       url: database.url(),
@@ -28,12 +33,54 @@ function instances(world: World): { engines: Engine[]; close: () => Promise<unkn
     const engine = world.engine();
     const ledger = mongoLedger(db);
     // The chain goes by the database's clock, which is the one that all instances share.
-    const network = withBreaker(world.chain.network, ledger, engine.ids, engine.clock, world.rules);
+    const network = withBreaker(change(world.chain.network), ledger, engine.ids, engine.clock, world.rules);
     const clock = { ...engine.clock, sleep: (ms: number) => new Promise<void>((go) => setTimeout(go, ms)) };
     return { ...engine, ledger, network, clock };
   });
   return { engines, close: () => Promise.all(clients.map(({ client }) => client.close())) };
 }
+
+describe('eight instances at an open circuit', () => {
+  it('never dial more than three probes at once, and close it together', async () => {
+    const world = new World({ headSkewMsMax: Number.POSITIVE_INFINITY });
+    const ASKED = 40;
+    let dialled = 0;
+    let refused = 0;
+    const allAnswered = Promise.withResolvers<void>();
+    const answer = () => {
+      if (dialled + refused === ASKED) allAnswered.resolve();
+    };
+    const { engines, close } = instances(world, (network) => ({
+      ...network,
+      // A probe lasts until every rival has been told whether it may dial.
+      readSolidHead: async () => {
+        dialled += 1;
+        answer();
+        await allAnswered.promise;
+        return network.readSolidHead();
+      },
+    }));
+    try {
+      const [{ ledger }] = engines as [Engine];
+      const { circuit } = await ledger.readBreaker();
+      await ledger.replaceCircuit(circuit, openCircuit(circuit, 'away', 0));
+      await Promise.all(
+        Array.from({ length: ASKED }, async (_, index) => {
+          const { network } = engines[index % INSTANCES] as Engine;
+          await network.readSolidHead().catch((error: unknown) => {
+            expect(error).toMatchObject({ code: 'circuit_open' });
+            refused += 1;
+            answer();
+          });
+        }),
+      );
+      expect(dialled).toBe(3);
+      expect((await ledger.readBreaker()).circuit.kind).toBe('closed');
+    } finally {
+      await close();
+    }
+  });
+});
 
 describe('eight instances at one limit', () => {
   it('commit exactly what it admits, to the micro-unit, and never more', async () => {

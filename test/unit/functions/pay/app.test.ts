@@ -412,6 +412,52 @@ const settleAll = () =>
     throw error;
   });
 
+describe('what an operator changes between the claim and the signature', () => {
+  const later = { headers: { prefer: 'respond-async' } };
+
+  it.each(['on_the_deny_list', 'not_on_the_allow_list'] as const)(
+    'counts: a recipient that is now %s is not paid',
+    async (verdict) => {
+      const { id } = (await pay({}, later)).json();
+      world.verdict = verdict;
+      world.pass(5);
+      await settleAll();
+      expect(world.ledger.payments.get(id)).toMatchObject({ status: 'refused', attempts: [] });
+      expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(0n);
+      expect(world.chain.pool).toEqual([]);
+    },
+  );
+
+  it('counts: while the stop file is there nothing is taken or signed, by whichever way', async () => {
+    const approvalAboveMicro = { USDT: 30_000_000n, TRX: null };
+    begin({ amounts: { maxMicro: { USDT: null, TRX: null }, approvalAboveMicro } });
+    const reserved = (await pay({}, later)).json();
+    const waiting = (await pay({ amount: '31' }, { key: 'k-2' })).json();
+    const items = JSON.stringify({ items: [GOOD] });
+    const batch = (await call({ path: '/pay/batch', body: items, key: 'k-3' })).json();
+    world.isStopped = true;
+
+    const stopped = { status: 503, code: 'payments_stopped' };
+    expect((await pay({}, { key: 'k-4' })).json()).toMatchObject(stopped);
+    expect((await call({ path: '/pay/batch', body: items, key: 'k-5' })).json()).toMatchObject(stopped);
+    expect((await act(`/pay/${waiting.id}/approve`, null, 'boss')).json()).toMatchObject({
+      status: 'accepted',
+    });
+    world.pass(60);
+    await settleAll();
+    expect([...world.ledger.payments.values()].flatMap(({ attempts }) => attempts)).toEqual([]);
+
+    world.isStopped = false;
+    for (let round = 0; round < 3; round += 1) {
+      world.pass(5);
+      await settleAll();
+    }
+    for (const id of [reserved.id, waiting.id, batch.items[0].payment_id]) {
+      expect(world.ledger.payments.get(id)?.status).toBe('confirmed');
+    }
+  });
+});
+
 describe('a payment that has to be approved', () => {
   const APPROVAL = {
     amounts: {

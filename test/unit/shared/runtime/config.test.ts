@@ -602,6 +602,11 @@ describe('what does not go together', () => {
       'TRON_CONFIRMATIONS_REQUIRED',
     ],
     [
+      'a transaction that expires before it can be included in production',
+      { ...PRODUCTION, TRON_TIMEOUT_SECONDS: '30', TRON_EXPIRATION_SECONDS: '119' },
+      'TRON_EXPIRATION_SECONDS',
+    ],
+    [
       'a short hour in production',
       { ...PRODUCTION, CIRCUIT_BREAKER_HOURLY_WINDOW_SECONDS: '60' },
       'CIRCUIT_BREAKER_HOURLY_WINDOW_SECONDS',
@@ -618,7 +623,7 @@ describe('what does not go together', () => {
     ],
     [
       'a call longer than a transaction lives',
-      { ...PRODUCTION, TRON_TIMEOUT_SECONDS: '60', TRON_EXPIRATION_SECONDS: '60' },
+      { ...PRODUCTION, TRON_TIMEOUT_SECONDS: '120', TRON_EXPIRATION_SECONDS: '120' },
       'TRON_TIMEOUT_SECONDS',
     ],
     [
