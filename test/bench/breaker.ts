@@ -15,15 +15,20 @@ import { busyBreaker, seedBusyBreaker } from './busy-breaker.ts';
 import { ENGINE_NEEDS, engineEnvironment } from './engine-environment.ts';
 import { distributionOf, medianOf } from './measure.ts';
 import { judge, writeReport } from './report.ts';
-import { Stage } from './stage.ts';
+import { endChild, onStage, type Stage } from './stage.ts';
 
 /** What this benchmark is held to; a miss is shown, and is no failure of the run. */
 const GOALS = { toGuardedInc: 0.7, p99ToP50: 10, slowestToMean: 0.5 };
 
-const INSTANCES = [1, 2, 4, 8];
 const INSTANCES_MAX = 8;
-const FULL = { rounds: 8, roundMs: 1_000 };
-const QUICK = { rounds: 1, roundMs: 500 };
+interface Plan {
+  readonly rounds: number;
+  readonly roundMs: number;
+  readonly instances: readonly number[];
+}
+
+const FULL: Plan = { rounds: 8, roundMs: 1_000, instances: [1, 2, 4, 8] };
+const QUICK: Plan = { rounds: 1, roundMs: 500, instances: [1, 8] };
 /** More than one lane admits in a round; what is left over is not looked at again. */
 const PAYMENTS_PER_SECOND_MAX = 700;
 const SETTLED_PER_SECOND_MAX = 400;
@@ -38,13 +43,8 @@ const BURST_MS = 3_500;
  * beside raw ways to hold a limit with as many operations of the same size. Options: `--quick`, `--rounds N`.
  */
 export async function run(args: readonly string[]): Promise<void> {
-  const { rounds, roundMs } = readOptions(args);
-  const stage = new Stage();
-  const interrupt = (): void => {
-    void stage.close().then(() => process.exit(130));
-  };
-  process.once('SIGINT', interrupt);
-  try {
+  const plan = readPlan(args);
+  await onStage(async (stage) => {
     const database = await startDatabase({ dataDir: stage.makeFolder('database') });
     stage.onClose(() => database.stop());
     console.log(`database: ${database.description}`);
@@ -61,19 +61,18 @@ export async function run(args: readonly string[]): Promise<void> {
     });
     await seedBusyBreaker(db);
     const fleet = await startFleet(stage, environment);
-    console.log(`${INSTANCES_MAX} instances, and a settler; ${rounds} rounds of ${roundMs} ms in turns`);
+    console.log(
+      `${INSTANCES_MAX} instances, and a settler; ${plan.rounds} rounds of ${plan.roundMs} ms in turns`,
+    );
 
-    const cells = await measure(db, fleet, rounds, roundMs);
-    const settled = await measureBesideSettler(db, fleet, rounds, roundMs);
+    const cells = await measure(db, fleet, plan);
+    const settled = await measureBesideSettler(db, fleet, plan);
     const limits = await holdLimits(db, fleet);
     report(database.description, cells, settled, limits);
-  } finally {
-    process.off('SIGINT', interrupt);
-    await stage.close();
-  }
+  });
 }
 
-function readOptions(args: readonly string[]): { rounds: number; roundMs: number } {
+function readPlan(args: readonly string[]): Plan {
   const { values } = parseArgs({
     args: [...args],
     options: { quick: { type: 'boolean' }, rounds: { type: 'string' } },
@@ -97,12 +96,7 @@ async function startFleet(stage: Stage, environment: Readonly<Record<string, str
       // Amounts are bigint, and stay so on their way.
       serialization: 'advanced',
     });
-    stage.onClose(async () => {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const ended = once(child, 'exit');
-      child.kill();
-      await ended;
-    });
+    stage.onClose(() => endChild(child));
     await answerOf(child);
     return child;
   };
@@ -154,8 +148,11 @@ interface Cell {
 }
 
 /** All ways in turns, so that a busy machine is busy for all. */
-async function measure(db: Db, { instances }: Fleet, rounds: number, roundMs: number): Promise<Cell[]> {
-  const cells = INSTANCES.flatMap((count) => CONTENDERS.map((contender): Cell => newCell(contender, count)));
+async function measure(db: Db, { instances }: Fleet, plan: Plan): Promise<Cell[]> {
+  const { rounds, roundMs } = plan;
+  const cells = plan.instances.flatMap((count) =>
+    CONTENDERS.map((contender): Cell => newCell(contender, count)),
+  );
   // A round more, not counted, in which everything becomes warm.
   for (let round = -1; round < rounds; round += 1) {
     for (const cell of cells) {
@@ -208,8 +205,7 @@ function addOutcomes(cell: Cell, outcomes: readonly Outcome[]): void {
 async function measureBesideSettler(
   db: Db,
   { instances, settler }: Fleet,
-  rounds: number,
-  roundMs: number,
+  { rounds, roundMs }: Plan,
 ): Promise<{ readonly cell: Cell; readonly settledPerSecond: number }> {
   const cell = newCell('breaker', INSTANCES_MAX);
   const settledPerSecond: number[] = [];

@@ -11,7 +11,7 @@ import {
 } from './measure.ts';
 import { startServerlessOffline } from './peers.ts';
 import { judge, ratio, writeReport } from './report.ts';
-import { Stage } from './stage.ts';
+import { onStage, type Stage } from './stage.ts';
 
 const REQUESTS_DEFAULT = 3_000;
 const WARM_UP_REQUESTS = 500;
@@ -41,12 +41,7 @@ interface Throughput {
  */
 export async function run(args: readonly string[]): Promise<void> {
   const requests = readRequests(args);
-  const stage = new Stage();
-  const interrupt = (): void => {
-    void stage.close().then(() => process.exit(130));
-  };
-  process.once('SIGINT', interrupt);
-  try {
+  await onStage(async (stage) => {
     const bundleDir = await stage.bundle('subject/handler.ts', 'subject');
     const first = await stage.startRie('subject', bundleDir);
     const second = await stage.startRie('subject', bundleDir);
@@ -63,10 +58,7 @@ export async function run(args: readonly string[]): Promise<void> {
     const throughput = await compareThroughput([first.invokeUrl, second.invokeUrl], functionUrl, event);
     const coldInvokes = await measureColdInvokes(stage, bundleDir);
     report(ways, throughput, coldInvokes);
-  } finally {
-    process.off('SIGINT', interrupt);
-    await stage.close();
-  }
+  });
 }
 
 function readRequests(args: readonly string[]): number {

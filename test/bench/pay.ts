@@ -19,7 +19,7 @@ import { functionUrlEvent } from './event.ts';
 import { distributionOf } from './measure.ts';
 import { judge, writeReport } from './report.ts';
 import { BareSequence, RoundTripRecorder, type Score, scoreOf } from './round-trips.ts';
-import { Stage } from './stage.ts';
+import { onStage, type Stage } from './stage.ts';
 
 /** What this benchmark is held to; a miss is shown, and is no failure of the run. */
 const GOALS = { payToBare: 1.3, heapGrowthMiB: 4 };
@@ -37,12 +37,7 @@ const LANES = 4;
  */
 export async function run(args: readonly string[]): Promise<void> {
   const counts = readCounts(args);
-  const stage = new Stage();
-  const interrupt = (): void => {
-    void stage.close().then(() => process.exit(130));
-  };
-  process.once('SIGINT', interrupt);
-  try {
+  await onStage(async (stage) => {
     const database = await startDatabase({ dataDir: stage.makeFolder('database') });
     stage.onClose(() => database.stop());
     const port = await freePort();
@@ -69,10 +64,7 @@ export async function run(args: readonly string[]): Promise<void> {
     const comparison = await compare(service, bare, counts.pairs);
     const heap = await watchHeap(service, counts.payments);
     report(database.description, score, comparison, heap);
-  } finally {
-    process.off('SIGINT', interrupt);
-    await stage.close();
-  }
+  });
 }
 
 function readCounts(args: readonly string[]): { pairs: number; payments: number } {

@@ -114,6 +114,21 @@ export class Stage {
   }
 }
 
+/** Plays a benchmark; whatever it started ends with it, also where it is interrupted. */
+export async function onStage(play: (stage: Stage) => Promise<void>): Promise<void> {
+  const stage = new Stage();
+  const interrupt = (): void => {
+    void stage.close().then(() => process.exit(130));
+  };
+  process.once('SIGINT', interrupt);
+  try {
+    await play(stage);
+  } finally {
+    process.off('SIGINT', interrupt);
+    await stage.close();
+  }
+}
+
 async function answers(port: number): Promise<boolean> {
   try {
     await fetch(`http://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(500) });
@@ -123,7 +138,8 @@ async function answers(port: number): Promise<boolean> {
   }
 }
 
-async function endChild(child: ChildProcess): Promise<void> {
+/** Asks a process to end, and makes it after a while. */
+export async function endChild(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
   const ended = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGTERM');
