@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AMOUNT_MICRO_MAX, formatAmount, parseAmount } from '../../../../shared/domain/money.ts';
+import {
+  AMOUNT_MICRO_MAX,
+  ASSETS,
+  formatAmount,
+  parseAmount,
+  TRX_AMOUNT_MICRO_MAX,
+} from '../../../../shared/domain/money.ts';
 
 describe('an amount', () => {
   it.each([
@@ -53,6 +59,23 @@ describe('an amount', () => {
       expect(parseAmount(text)).toEqual({ fault: 'is larger than can be paid' });
     },
   );
+
+  it('is what its digits say, with as many zeros behind as one likes', () => {
+    const digits = fc.string({ unit: fc.constantFrom(...'0123456789'), maxLength: 6, size: 'max' });
+    fc.assert(
+      fc.property(fc.nat(), digits, (whole, fraction) => {
+        const amountMicro = BigInt(whole) * 1_000_000n + BigInt(`${fraction}000000`.slice(0, 6));
+        fc.pre(amountMicro > 0n);
+        const text = fraction === '' ? `${whole}` : `${whole}.${fraction}`;
+        expect(parseAmount(text)).toEqual({ amountMicro });
+      }),
+    );
+  });
+
+  it('of TRX is no more than a float carries to the last sun', () => {
+    expect(TRX_AMOUNT_MICRO_MAX).toBe(BigInt(Number.MAX_SAFE_INTEGER));
+    expect(ASSETS).toEqual(['USDT', 'TRX']);
+  });
 
   it('comes back the same from its own text', () => {
     fc.assert(

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   addressFromHex,
@@ -30,6 +31,41 @@ describe('a TRON address', () => {
     ['a very long text', 'T'.repeat(1_000_000)],
   ])('is not %s', (_, text) => {
     expect(parseTronAddress(text)).toBeUndefined();
+  });
+
+  const hex = fc
+    .uint8Array({ minLength: 20, maxLength: 20 })
+    .map((bytes) => `41${Buffer.from(bytes).toString('hex')}`);
+  const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
+
+  it('comes back the same from its hex form, and stands in a word without its first byte', () => {
+    fc.assert(
+      fc.property(hex, (text) => {
+        const address = addressFromHex(text);
+        if (address === undefined) throw new Error('not read');
+        expect(parseTronAddress(address)).toBe(address);
+        expect(addressToHex(address)).toBe(text);
+        expect(addressFromHex(text.toUpperCase())).toBe(address);
+        expect(addressToWord(address)).toBe(`${'0'.repeat(24)}${text.slice(2)}`);
+      }),
+    );
+  });
+
+  it('is none any more once any single character of it is another one', () => {
+    fc.assert(
+      fc.property(hex, (text) => {
+        const address = String(addressFromHex(text));
+        for (let at = 0; at < address.length; at += 1) {
+          for (const character of BASE58) {
+            if (character === address[at]) continue;
+            const changed = `${address.slice(0, at)}${character}${address.slice(at + 1)}`;
+            if (parseTronAddress(changed) !== undefined) throw new Error(`${changed} passes for ${address}`);
+          }
+        }
+      }),
+      // Two thousand changes each.
+      { numRuns: 3 },
+    );
   });
 
   it.each(['', '41', 'a614f803b6fd780986a42c78ec9c7f77e6ded13c', 'zz'.repeat(21)])('is not hex %j', (hex) => {
