@@ -2,12 +2,19 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   type AssetBook,
+  chargeFees,
   chargeSlots,
+  countedFeesMicro,
   countedMicro,
   EMPTY_BOOK,
+  EMPTY_FEE_BOOK,
+  type FeeBook,
+  feesOutstandingMaxMicro,
   freeableUntilMs,
+  judgeFees,
   judgeLimits,
   LIMIT_WINDOWS,
+  lastToFit,
 } from '../../../../shared/domain/limits.ts';
 
 const HOUR_MS = LIMIT_WINDOWS.hourMs;
@@ -176,4 +183,73 @@ describe('limits', () => {
       expect(countedMicro(book, window, LIMIT_WINDOWS, lengthMs + windowMs + 300_000)).toBe(0n);
     },
   );
+});
+
+describe('the daily cap of fees', () => {
+  const CAP = 1_000n;
+  const burn = (fees: FeeBook, feeMicro: bigint, endedAtMs: number, freeMs = NEVER): FeeBook => ({
+    ...fees,
+    day: chargeFees(fees, LIMIT_WINDOWS, feeMicro, endedAtMs, freeMs),
+  });
+
+  it('lets the last sun through and not one more, with what open payments may burn', () => {
+    const fees = burn({ ...EMPTY_FEE_BOOK, outstandingMicro: 400n }, 100n, 0);
+    expect(countedFeesMicro(fees, LIMIT_WINDOWS, 0)).toBe(500n);
+    expect(judgeFees(fees, CAP, LIMIT_WINDOWS, 500n, 0)).toEqual({ fits: true });
+    expect(judgeFees(fees, CAP, LIMIT_WINDOWS, 501n, 0)).toEqual({
+      fits: false,
+      limit: 'fees',
+      limitMicro: CAP,
+      remainingMicro: 500n,
+      fitsAtMs: DAY_MS + 300_000,
+    });
+  });
+
+  it('frees a fee a day after it was burned, and no more than five minutes late', () => {
+    const fees = burn(EMPTY_FEE_BOOK, 7n, 299_999);
+    expect(countedFeesMicro(fees, LIMIT_WINDOWS, DAY_MS + 299_999)).toBe(7n);
+    expect(countedFeesMicro(fees, LIMIT_WINDOWS, DAY_MS + 300_000)).toBe(0n);
+    const later = burn(fees, 9n, DAY_MS + 400_000, DAY_MS + 300_000);
+    expect(later.day).toEqual([{ untilMs: DAY_MS + 600_000, amountMicro: 9n }]);
+  });
+
+  it('leaves the same room to the store as it judges by', () => {
+    const burned = fc.record({ feeMicro: fc.bigInt({ min: 1n, max: 300n }), atMs: fc.nat({ max: DAY_MS }) });
+    fc.assert(
+      fc.property(
+        fc.array(burned, { maxLength: 6 }),
+        fc.bigInt({ min: 0n, max: 1_200n }),
+        fc.bigInt({ min: 0n, max: 1_200n }),
+        fc.nat({ max: 2 * DAY_MS }),
+        (all, outstandingMicro, feeMicro, freeMs) => {
+          const begin: FeeBook = { ...EMPTY_FEE_BOOK, outstandingMicro };
+          const fees = all.reduce((book, each) => burn(book, each.feeMicro, each.atMs), begin);
+          const room = feesOutstandingMaxMicro(fees, CAP, LIMIT_WINDOWS, feeMicro, freeMs);
+          expect(outstandingMicro <= room).toBe(judgeFees(fees, CAP, LIMIT_WINDOWS, feeMicro, freeMs).fits);
+        },
+      ),
+    );
+  });
+});
+
+describe('several refusals', () => {
+  const refusal = (limit: 'hour' | 'day' | 'fees', fitsAtMs: number | null) =>
+    ({ fits: false, limit, limitMicro: 1n, remainingMicro: 0n, fitsAtMs }) as const;
+
+  it.each([
+    ['the later one', [refusal('hour', 5), refusal('day', 9)], 'day'],
+    ['the later one, whichever comes first', [refusal('day', 9), refusal('hour', 5)], 'day'],
+    [
+      'one that nobody knows the end of',
+      [refusal('day', 9), refusal('hour', null), refusal('fees', 7)],
+      'hour',
+    ],
+    ['the first of equals', [refusal('day', 9), refusal('hour', 9)], 'day'],
+  ] as const)('are told as %s', (_, refusals, limit) => {
+    expect(lastToFit<(typeof refusals)[number]>(refusals)?.limit).toBe(limit);
+  });
+
+  it('are none where nothing refuses', () => {
+    expect(lastToFit([])).toBeNull();
+  });
 });
