@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/unit/shared/domain/**/*.test.ts'],
+    isolate: false,
+    setupFiles: ['test/mutation/setup.ts'],
     testTimeout: 20_000,
   },
 });
