@@ -197,7 +197,7 @@ describe('SIGKILL at any port call', () => {
     await each([...ledger.recipients.keys()], async (key) => void (await ledger.pay(key)));
     await ledger.expectPaidOnce();
     expect(await ledger.settleToTheEnd()).toHaveLength(whole + 1);
-  }, 150_000);
+  }, 300_000);
 
   it('of a settler that confirms and commits is picked up by the next one', async () => {
     const untouched = new Ledger('settle-whole');
@@ -213,7 +213,7 @@ describe('SIGKILL at any port call', () => {
       expect(await ledger.settleAndDie(killAt), `step ${killAt}`).toBe('killed');
       await ledger.expectPaidOnce();
     });
-  }, 150_000);
+  }, 300_000);
 });
 
 function steps(count: number): number[] {
