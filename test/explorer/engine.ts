@@ -1,8 +1,8 @@
-import type { DocumentStore } from '../../shared/adapters/mongo/document-store.ts';
 import { documentLedger } from '../../shared/adapters/mongo/ledger.ts';
 import type { Ledger } from '../../shared/ports/ledger.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
 import type { PaymentRules } from '../../shared/usecases/payment-rules.ts';
+import type { Mutant } from '../simulate/mutants.ts';
 import { CONTRACT, RULES, WALLET } from '../support/test-engine.ts';
 import { bytesOf, TICK_MS } from './chain.ts';
 import type { Ports } from './script.ts';
@@ -29,15 +29,6 @@ export const MODEL_RULES: PaymentRules = {
   rebroadcastMs: 0,
 };
 
-/** A way to break the rules, which the search must then find. */
-export interface Mutant {
-  readonly name: string;
-  /** The model in which it is found. */
-  readonly model: string;
-  readonly store?: (store: DocumentStore) => DocumentStore;
-  readonly ledger?: (ledger: Ledger) => Ledger;
-}
-
 /**
  * The project's own engine, with names for whatever is new that tell who made it: nobody else makes the same, and
  * the same process at the same point makes the same again.
@@ -45,12 +36,16 @@ export interface Mutant {
 export function engineOf(who: string, ports: Ports, rules: PaymentRules, mutant: Mutant | null): Engine {
   let names = 0;
   let signatures = 0;
-  const whole = documentLedger(mutant?.store?.(ports.store) ?? ports.store);
+  const { store, network } = ports;
+  const sound = documentLedger(store);
   // No audit is ever due: it changes no book and no payment, and would only make the states many.
-  const ledger: Ledger = { ...whole, claimAudit: async () => null };
+  const ledger: Ledger = {
+    ...(mutant?.ledger?.(sound, { store, network }) ?? sound),
+    claimAudit: async () => null,
+  };
   return {
-    ledger: mutant?.ledger?.(ledger) ?? ledger,
-    network: ports.network,
+    ledger,
+    network,
     signer: {
       wallet: WALLET,
       // Two processes never sign in the same millisecond here; what then happens is tested elsewhere.

@@ -1,5 +1,6 @@
 import { ServiceError } from '../../shared/domain/errors.ts';
 import type { PaymentRules } from '../../shared/usecases/payment-rules.ts';
+import type { Mutant } from '../simulate/mutants.ts';
 import {
   type Chain,
   headAt,
@@ -11,7 +12,7 @@ import {
   type Witness,
   withoutExpired,
 } from './chain.ts';
-import { engineOf, MODEL_RULES, type Mutant } from './engine.ts';
+import { engineOf, MODEL_RULES } from './engine.ts';
 import { LoneProcess } from './lone-settler.ts';
 import { type Faults, type Model, NO_FAULTS } from './model.ts';
 import { type Answer, type Call, Script, Stage, type Standing } from './script.ts';

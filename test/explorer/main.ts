@@ -3,11 +3,10 @@
  * same with the rules broken in one place each, which must be found. `--help` tells the options.
  */
 import { parseOptions, runCommand, UsageError } from '../../deploy/cli/arguments.ts';
-import type { Mutant } from './engine.ts';
 import { type Bounds, type Exploration, explore, NO_BOUNDS } from './explore.ts';
 import type { Model } from './model.ts';
 import { MODELS } from './models.ts';
-import { MUTANTS } from './mutants.ts';
+import { BROKEN_RULES, type BrokenRule } from './mutants.ts';
 import { TRUTHS } from './truths.ts';
 
 const HELP = `npm run explore -- [options]
@@ -45,11 +44,11 @@ await runCommand('npm run explore', async () => {
     depthMax: readCount('--depth', options.depth),
   };
   const models = chosen(options.models);
-  const mutants = options['no-mutants']
+  const rules = options['no-mutants']
     ? []
-    : MUTANTS.filter(({ model }) => models.some(({ name }) => name === model));
+    : BROKEN_RULES.filter(({ model }) => models.some(({ name }) => name === model));
   const arePromisesKept = await exploreModels(models, bounds);
-  const areFound = await exploreMutants(mutants, models);
+  const areFound = await exploreBroken(rules, models);
   return arePromisesKept && areFound ? 0 : 1;
 });
 
@@ -76,10 +75,10 @@ async function exploreModels(models: readonly Model[], bounds: Bounds): Promise<
   return areKept;
 }
 
-async function exploreMutants(mutants: readonly Mutant[], models: readonly Model[]): Promise<boolean> {
+async function exploreBroken(rules: readonly BrokenRule[], models: readonly Model[]): Promise<boolean> {
   let areFound = true;
-  for (const mutant of mutants) {
-    const model = models.find(({ name }) => name === mutant.model);
+  for (const { mutant, model: modelName } of rules) {
+    const model = models.find(({ name }) => name === modelName);
     if (model === undefined) continue;
     const found = await explore(model, mutant, NO_BOUNDS, progressOf(mutant.name));
     clearLine();
@@ -120,7 +119,7 @@ function readCount(flag: string, text: string | undefined): number {
 
 function listing(): string {
   const models = MODELS.map(({ name, about }) => `  ${name.padEnd(24)}${about}\n`);
-  const mutants = MUTANTS.map(({ name }) => `  ${name}\n`);
+  const mutants = BROKEN_RULES.map(({ mutant }) => `  ${mutant.name}\n`);
   const truths = TRUTHS.map((truth) => `  ${truth}\n`);
   return ['models\n', ...models, '\nbroken rules\n', ...mutants, '\npromises\n', ...truths].join('');
 }

@@ -45,7 +45,7 @@ const NEVER_MS = 10 ** 15;
 const RELEASED: ReadonlySet<EndStatus> = new Set(['failed', 'refused', 'expired', 'cancelled', 'rejected']);
 
 /** Those of the protocol between the breaker document and the payments. */
-const PROTOCOL: readonly Mutant[] = [
+export const PROTOCOL_MUTANTS: readonly Mutant[] = [
   {
     // Pushed with its effect, so that the note no longer decides between two that are pushed one after the other.
     name: 'release or commit takes effect when it is announced',
@@ -283,14 +283,17 @@ const FURTHER: readonly Mutant[] = [
   { name: 'accepted again whichever attempt is out', ledger: forgetting('reaccept', 'attemptNumber') },
 ];
 
-export const MUTANTS: readonly Mutant[] = [...PROTOCOL, ...CHAIN, ...FURTHER];
+export const MUTANTS: readonly Mutant[] = [...PROTOCOL_MUTANTS, ...CHAIN, ...FURTHER];
 
 export function mutantNamed(name: string | null): Mutant | null {
   return MUTANTS.find((mutant) => mutant.name === name) ?? null;
 }
 
 /** One method of the ledger whose filter lacks some conditions. */
-function forgetting(method: keyof Ledger, ...conditions: readonly string[]): NonNullable<Mutant['ledger']> {
+export function forgetting(
+  method: keyof Ledger,
+  ...conditions: readonly string[]
+): NonNullable<Mutant['ledger']> {
   return (ledger, { store }) => {
     const lax = documentLedger(
       rewriting(store, (filter, update) => [
@@ -302,7 +305,7 @@ function forgetting(method: keyof Ledger, ...conditions: readonly string[]): Non
   };
 }
 
-function rewriting(
+export function rewriting(
   store: DocumentStore,
   rewrite: (filter: DocumentFilter, update: DocumentUpdate) => readonly [DocumentFilter, DocumentUpdate],
 ): DocumentStore {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Exploration, explore } from '../../explorer/explore.ts';
 import type { Model } from '../../explorer/model.ts';
 import { MODELS } from '../../explorer/models.ts';
-import { MUTANTS } from '../../explorer/mutants.ts';
+import { BROKEN_RULES } from '../../explorer/mutants.ts';
 
 /** Searches need seconds of a processor that others want too. */
 const PATIENCE_MS = 120_000;
@@ -73,11 +73,11 @@ describe('every state of a small world', () => {
 });
 
 describe('rules that are broken in one place', () => {
-  it.each(MUTANTS)(
-    '$name: is found, with the way that leads there',
-    async (mutant) => {
-      const model = MODELS.find(({ name }) => name === mutant.model);
-      if (model === undefined) throw new Error(`there is no model ${mutant.model}`);
+  it.each(BROKEN_RULES)(
+    '$mutant.name: is found, with the way that leads there',
+    async ({ mutant, model: modelName }) => {
+      const model = MODELS.find(({ name }) => name === modelName);
+      if (model === undefined) throw new Error(`there is no model ${modelName}`);
       const { broken } = await explore(model, mutant);
       expect(broken).not.toBe(null);
       expect(broken?.steps[0]).toBe('start');
