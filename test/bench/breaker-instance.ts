@@ -26,7 +26,13 @@ export type Order =
   | { readonly kind: 'go'; readonly durationMs: number };
 
 export type Work =
-  | { readonly kind: 'admit'; readonly contender: ContenderName; readonly limit?: RollingLimit }
+  | {
+      readonly kind: 'admit';
+      readonly contender: ContenderName;
+      readonly limit?: RollingLimit;
+      /** Ends and commits each payment at once: it then leaves the window with its time. */
+      readonly confirms?: boolean;
+    }
   /** Commits confirmed payments, as a run of `settle` does. */
   | { readonly kind: 'settle' };
 
@@ -91,9 +97,7 @@ async function go(durationMs: number): Promise<Outcome> {
     }
     outcome.durationsMs.push(performance.now() - beginMs);
     outcome.admittedAtMs.push(Date.now());
-    if (work.kind === 'admit' && work.limit !== undefined && work.contender === 'breaker') {
-      await confirm(engine, payment);
-    }
+    if (work.kind === 'admit' && work.confirms === true) await confirm(engine, payment);
   }
   return { ...outcome, elapsedMs: performance.now() - startedMs };
 }
