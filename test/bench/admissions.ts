@@ -29,6 +29,8 @@ export type ContenderName = (typeof CONTENDERS)[number];
 export interface Contender {
   /** @returns false where the limit refuses; nothing is counted then */
   admit(payment: Payment): Promise<boolean>;
+  /** Ends an admitted payment as paid, now; it then leaves the window with its time. Only where payments have ends. */
+  confirm?(payment: Payment): Promise<void>;
 }
 
 /** The limit that is held, where one is. */
@@ -70,10 +72,12 @@ export async function resetHotDocuments(db: Db, limit: RollingLimit | null): Pro
   });
 }
 
-export function contender(name: ContenderName, engine: Engine, db: Db, limit = NO_LIMIT): Contender {
+/** @param held left out where no limit is to be met: then the engine's own are far away */
+export function contender(name: ContenderName, engine: Engine, db: Db, held?: RollingLimit): Contender {
+  const limit = held ?? NO_LIMIT;
   switch (name) {
     case 'breaker':
-      return breakerContender(underLimit(engine, limit));
+      return breakerContender(held === undefined ? engine : underLimit(engine, held));
     case 'inc':
     case 'inc-hot':
       return incContender(db, limit, name === 'inc');
@@ -93,7 +97,7 @@ function underLimit(engine: Engine, { payments, windowSeconds }: RollingLimit): 
     rules: {
       ...engine.rules,
       limits: { ...engine.rules.limits, USDT: usdt },
-      windows: { hourMs: windowMs, dayMs: Math.max(windowMs, engine.rules.windows.dayMs) },
+      windows: { hourMs: windowMs, dayMs: windowMs },
     },
   };
 }
@@ -113,6 +117,19 @@ function breakerContender(engine: Engine): Contender {
       if (stored !== 'stored') throw new Error(`the admission was not noted: ${stored}`);
       await ledger.dropTransition(reservation.id);
       return true;
+    },
+
+    async confirm(payment) {
+      const nowMs = await ledger.serverTimeMs();
+      const included = { blockNumber: 1, blockTimeMs: nowMs, feeMicro: 0n };
+      const closed = await ledger.closePayment(
+        guardOf(payment),
+        'signed',
+        { status: 'confirmed', reason: null, endedAtMs: nowMs, included },
+        { entry: { atMs: nowMs, event: 'confirmed', detail: 'in block 1' }, settleAtMs: nowMs },
+      );
+      if (!closed) throw new Error('the payment was not confirmed');
+      await closeAccounts(engine, payment.id);
     },
   };
 }
@@ -270,21 +287,6 @@ export async function insertConfirmed(db: Db, engine: Engine, count: number): Pr
     },
   );
   return insert(db, payments);
-}
-
-/** Ends an admitted payment as paid, now, and commits it: from here on it only counts until it leaves the window. */
-export async function confirm(engine: Engine, payment: Payment): Promise<void> {
-  const { ledger } = engine;
-  const nowMs = await ledger.serverTimeMs();
-  const included = { blockNumber: 1, blockTimeMs: nowMs, feeMicro: 0n };
-  const closed = await ledger.closePayment(
-    guardOf(payment),
-    'signed',
-    { status: 'confirmed', reason: null, endedAtMs: nowMs, included },
-    { entry: { atMs: nowMs, event: 'confirmed', detail: 'in block 1' }, settleAtMs: nowMs },
-  );
-  if (!closed) throw new Error('the payment was not confirmed');
-  await closeAccounts(engine, payment.id);
 }
 
 function newPayment({ ids }: Engine): Payment {

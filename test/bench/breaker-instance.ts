@@ -12,7 +12,6 @@ import { closeAccounts } from '../../shared/usecases/reserve-and-close.ts';
 import {
   type Contender,
   type ContenderName,
-  confirm,
   contender,
   insertConfirmed,
   insertPayments,
@@ -30,7 +29,7 @@ export type Work =
       readonly kind: 'admit';
       readonly contender: ContenderName;
       readonly limit?: RollingLimit;
-      /** Ends and commits each payment at once: it then leaves the window with its time. */
+      /** Ends each payment at once, where payments have ends. */
       readonly confirms?: boolean;
     }
   /** Commits confirmed payments, as a run of `settle` does. */
@@ -97,7 +96,7 @@ async function go(durationMs: number): Promise<Outcome> {
     }
     outcome.durationsMs.push(performance.now() - beginMs);
     outcome.admittedAtMs.push(Date.now());
-    if (work.kind === 'admit' && work.confirms === true) await confirm(engine, payment);
+    if (work.kind === 'admit' && work.confirms === true) await admits.confirm?.(payment);
   }
   return { ...outcome, elapsedMs: performance.now() - startedMs };
 }

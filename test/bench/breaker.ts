@@ -242,7 +242,7 @@ async function holdLimits(db: Db, { instances }: Fleet): Promise<LimitHeld[]> {
     await resetHotDocuments(db, LIMIT);
     const [first] = instances;
     if (first === undefined) throw new Error('there is no instance');
-    await prepare([first], { ...work, confirms: contender === 'breaker' }, 1);
+    await prepare([first], { ...work, confirms: true }, 1);
     const opening = await go([first], windowMs);
     const openedAtMs = opening[0]?.admittedAtMs[0] ?? Date.now();
     await prepare(instances, work, LIMIT.payments * 8);
