@@ -524,7 +524,8 @@ export function limitExceeded(over: OverLimit, nowMs: number): ServiceError {
   const remaining = formatAmount(remainingMicro);
   const extra = { limit: name, limit_amount: amount, remaining };
   if (neededMicro > limitMicro) {
-    const message = `The amount is above the ${name} limit itself, ${amount} ${asset}.`;
+    const what = limit === 'fees' ? 'fee' : 'amount';
+    const message = `The ${what} is above the ${name} limit itself, ${amount} ${asset}.`;
     // No waiting helps; a day is only so that nobody asks again at once.
     return new ServiceError('limit_exceeded', message, { retryAfterSeconds: 86_400, extra });
   }

@@ -209,6 +209,23 @@ describe('POST /pay', () => {
 });
 
 describe('a refusal by a limit', () => {
+  it('tells of the fee where it is the fees of a day that are used up, and the key may try again', async () => {
+    begin({ feeLimitDailyMicro: 20_000_000n });
+    const first = (await pay({})).json();
+    expect((await pay({}, { key: 'k-2' })).json()).toMatchObject({
+      status: 429,
+      limit: 'daily fee',
+      limit_amount: '20',
+      remaining: '9',
+    });
+    world.pass(10);
+    await settleAll();
+    expect(world.ledger.payments.get(first.id)?.status).toBe('confirmed');
+    expect((await pay({}, { key: 'k-2' })).statusCode).toBe(201);
+    begin({ feeLimitDailyMicro: 10_000_000n });
+    expect((await pay({})).json().detail).toBe('The fee is above the daily fee limit itself, 10 TRX.');
+  });
+
   it('says when the amount fits, and asked then it is paid', async () => {
     expect((await pay({ amount: '1000' })).statusCode).toBe(201);
     world.pass(10);
