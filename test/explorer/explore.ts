@@ -116,7 +116,10 @@ class Search {
 
   constructor(model: Model, mutant: Mutant | null, bounds: Bounds, told: Told) {
     this.#model = model;
-    this.#bounds = bounds;
+    this.#bounds = {
+      ...bounds,
+      statesMax: Math.min(bounds.statesMax, model.statesMax ?? bounds.statesMax),
+    };
     this.#told = told;
     this.#rules = { ...MODEL_RULES, ...model.rules };
     this.#isHonest = model.endsWrongly !== true;

@@ -45,6 +45,8 @@ export interface Model {
   /** The last step of time that comes while the actors act. */
   readonly ticks: number;
   readonly faults?: Partial<Faults>;
+  /** Where it is too large to be finished: so many states of it are visited. */
+  readonly statesMax?: number;
   /** Nodes or people may end a payment wrongly: until the last look has found it, only the books are true. */
   readonly endsWrongly?: true;
   /** Small enough for every run of the tests. */

@@ -94,6 +94,7 @@ export const MODELS: readonly Model[] = [
     before: [pay('a', 60n), pay('b', 50n)],
     actors: [actor('S', settleOnce(2)), actor('V', visit('a'))],
     ticks: 0,
+    statesMax: 200_000,
   },
   {
     name: 'retry',
