@@ -20,6 +20,7 @@ import {
   breakerFrom,
   isBatchDocument,
   type PaymentDocument,
+  paymentDocument,
   paymentFrom,
 } from '../../shared/adapters/mongo/documents.ts';
 import { type AuditRecord, NEW_AUDIT } from '../../shared/domain/audit.ts';
@@ -156,6 +157,12 @@ export class MemoryStore implements DocumentStore {
     this.collections.breaker.set(BREAKER_ID, breakerDocument(breaker) as unknown as Fields);
   }
 
+  /** Puts a payment there as it is, whatever stands beside it. */
+  put(payment: Payment): void {
+    const document = paymentDocument(payment, true);
+    this.collections.payments.set(document._id, document as unknown as Fields);
+  }
+
   /** What audits remember. */
   get audit(): AuditRecord {
     const document = this.collections.breaker.get(AUDIT_ID);
@@ -172,10 +179,15 @@ export class MemoryStore implements DocumentStore {
   *#candidates(name: CollectionName, filter: DocumentFilter): Iterable<Fields> {
     const collection = this.collections[name];
     const id = filter._id;
-    if (typeof id === 'string') {
-      const document = collection.get(id);
+    const ids = typeof id === 'string' ? [id] : (id as { $in?: readonly string[] } | undefined)?.$in;
+    if (ids === undefined) {
+      yield* collection.values();
+      return;
+    }
+    for (const each of new Set(ids)) {
+      const document = collection.get(each);
       if (document !== undefined) yield document;
-    } else yield* collection.values();
+    }
   }
 
   #collides(changed: Fields): boolean {

@@ -19,7 +19,7 @@ interface SimulatedBlock {
   readonly txIds: string[];
 }
 
-interface Pending {
+export interface Pending {
   readonly transfer: Transfer;
   readonly expirationMs: number;
   readonly txId: string;
