@@ -3,6 +3,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly str
   invoke: () => import('./invoke.ts'),
   pay: () => import('./pay.ts'),
   breaker: () => import('./breaker.ts'),
+  settle: () => import('./settle.ts'),
 };
 
 const [name = '', ...args] = process.argv.slice(2);

@@ -317,7 +317,7 @@ async function watchHeap(service: Service, payments: number): Promise<HeapSample
   return samples;
 }
 
-function sampleHeap(payments: number): HeapSample {
+export function sampleHeap(payments: number): HeapSample {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   collect();

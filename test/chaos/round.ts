@@ -91,6 +91,7 @@ function settingsFor(limits: readonly Limit[], isOurChain: boolean): Readonly<Re
     TRON_TIMEOUT_SECONDS: '2',
     TRON_CONFIRMATIONS_REQUIRED: '1',
     PAYMENT_REVISIT_SECONDS: '1',
+    AUDIT_INTERVAL_SECONDS: '1',
     PAYMENT_PAY_BY_SECONDS: isOurChain ? '25' : '90',
     PAYMENT_RECHECK_SECONDS: '3',
     PAYMENT_APPROVAL_ABOVE_USDT: '2.5',
