@@ -103,16 +103,16 @@ const TRANSFER_TOPIC = 'ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4d
 const UNSOLID_BLOCKS_MAX = 27;
 
 /**
- * Leaves out testimonies whose solid head lies in the future, or cannot follow on the one that was seen: such a
+ * Leaves out answers whose solid head lies in the future, or cannot follow on the one that was seen: such a
  * node, or its clock, is wrong about all the rest too.
  * @param latestMs the database server's time, and some leeway
  */
-export function credible(
-  testimonies: readonly NodeTestimony[],
+export function credible<T extends { readonly solidHead: SolidHead }>(
+  answers: readonly T[],
   knownHead: SolidHead | null,
   latestMs: number,
-): NodeTestimony[] {
-  return testimonies.filter(
+): T[] {
+  return answers.filter(
     ({ solidHead }) => solidHead.timestampMs <= latestMs && canFollow(knownHead, solidHead),
   );
 }

@@ -52,6 +52,9 @@ export interface Due {
 export interface BreakerStore {
   readBreaker(): Promise<Breaker>;
 
+  /** What every call to the network looks at, without the books beside it, which are a hundred times as large. */
+  readCircuit(): Promise<Pick<Breaker, 'circuit' | 'solidHead'>>;
+
   /**
    * Counts a reservation. Condition: the slots that the room was computed from stand, outstanding sums are within
    * that room, nobody has paused payments, there is place for one more transition, and none of the same payment

@@ -91,7 +91,7 @@ export async function advancePayment(
 
 /** What following payments takes: it may be seconds old, for it only makes their end times later or earlier by that. */
 export async function glance({ ledger }: Engine): Promise<Glance> {
-  const { solidHead } = await ledger.readBreaker();
+  const { solidHead } = await ledger.readCircuit();
   return { nowMs: await ledger.serverTimeMs(), solidHead };
 }
 

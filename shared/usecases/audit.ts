@@ -16,6 +16,7 @@ import {
 import { isBatchId } from '../domain/batch.ts';
 import { type Breaker, transitionsOf } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
+import { credible } from '../domain/transfer-evidence.ts';
 import type { Engine } from './engine.ts';
 import { trip } from './trip.ts';
 
@@ -155,10 +156,8 @@ async function lookAtWallet(
   try {
     const account = { address: signer.wallet, contract: rules.contract };
     const all = await network.readHoldings(account, before.solidHead);
-    // Far from the server's clock a head is a lie, or its chain stands still.
-    const views = all.filter(
-      ({ solidHead }) => Math.abs(solidHead.timestampMs - nowMs) <= rules.headSkewMsMax,
-    );
+    // Where the chain has stood still, so have the balances: only what is ahead of its time is a lie.
+    const views = credible(all, before.solidHead, nowMs + rules.headSkewMsMax);
     const after = await ledger.readBreaker();
     return {
       record: judgeWallet(record, before, views, after, nowMs),

@@ -107,7 +107,7 @@ async function assertVoid(engine: Engine, { expirationMs }: Attempt): Promise<vo
   const { ledger, rules } = engine;
   const voidAtMs = expirationMs + rules.expirationMarginMs;
   const isVoid = async () => {
-    const { solidHead } = await ledger.readBreaker();
+    const { solidHead } = await ledger.readCircuit();
     return freeableUntilMs(await ledger.serverTimeMs(), solidHead?.timestampMs ?? null) >= voidAtMs;
   };
   if ((await isVoid()) || ((await refreshSolidHead(engine)) && (await isVoid()))) return;

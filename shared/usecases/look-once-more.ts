@@ -34,7 +34,7 @@ async function look(
   transfer: Transfer,
 ): Promise<'landed' | 'absent' | 'unclear'> {
   const { ledger } = engine;
-  const { solidHead } = await ledger.readBreaker();
+  const { solidHead } = await ledger.readCircuit();
   const askedAtMs = await ledger.serverTimeMs();
   let gathered: Gathered;
   try {

@@ -89,7 +89,7 @@ export function withBreaker(
   async function admit(purpose: Purpose): Promise<Admitted> {
     for (let race = 0; race < RACES_MAX; race += 1) {
       const askedAtMs = clock.nowMs();
-      const { circuit, solidHead } = await ledger.readBreaker();
+      const { circuit, solidHead } = await ledger.readCircuit();
       const { generation } = circuit;
       if (circuit.kind === 'closed') {
         return { generation, permitId: null, isClean: circuit.failures === 0, knownHead: solidHead };
@@ -118,7 +118,7 @@ export function withBreaker(
 
   async function change(rule: (circuit: Circuit, nowMs: number) => Circuit): Promise<void> {
     for (let race = 0; race < RACES_MAX; race += 1) {
-      const { circuit } = await ledger.readBreaker();
+      const { circuit } = await ledger.readCircuit();
       const next = rule(circuit, await ledger.serverTimeMs());
       if (next === circuit || (await ledger.replaceCircuit(circuit, next))) return;
     }

@@ -115,7 +115,7 @@ async function runOnce(
     if (!headAsked) await refreshSolidHead(engine);
     headAsked = true;
     visited += claimed.length;
-    const { solidHead } = await ledger.readBreaker();
+    const { solidHead } = await ledger.readCircuit();
     const toClose = new Set<string>();
     for (const batch of due.batches) await attempt(batch.id, () => advanceBatch(engine, batch));
     await inParallel(due.payments, (payment) =>

@@ -10,7 +10,7 @@ const RACES_MAX = 20;
  */
 export async function trip({ ledger }: Pick<Engine, 'ledger'>, reason: string): Promise<boolean> {
   for (let race = 0; race < RACES_MAX; race += 1) {
-    const { circuit } = await ledger.readBreaker();
+    const { circuit } = await ledger.readCircuit();
     const tripped = tripCircuit(circuit, reason, await ledger.serverTimeMs());
     if (tripped === circuit || (await ledger.replaceCircuit(circuit, tripped))) return true;
   }

@@ -37,7 +37,7 @@ export function memoryLedger(nowMs: () => number): MemoryLedger {
       async (...args: unknown[]) => {
         const before = store.writes;
         const result = await method(...args);
-        const isOfPayments = !/^find|^readBreaker$|Audit$/.test(name);
+        const isOfPayments = !/^find|^read|Audit$/.test(name);
         if (isOfPayments && store.writes > before) writes.push(name);
         return result;
       },

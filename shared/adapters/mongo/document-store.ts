@@ -7,7 +7,11 @@ export interface DocumentStore {
   /** The database server's clock, milliseconds since 1970. */
   serverTimeMs(): Promise<number>;
 
-  findOne<T extends Document>(collection: CollectionName, filter: DocumentFilter): Promise<T | null>;
+  findOne<T extends Document>(
+    collection: CollectionName,
+    filter: DocumentFilter,
+    options?: Pick<FindOptions, 'only'>,
+  ): Promise<T | null>;
   find<T extends Document>(
     collection: CollectionName,
     filter: DocumentFilter,
@@ -86,4 +90,6 @@ export interface GroupSum {
 export interface FindOptions {
   readonly sort?: Readonly<Record<string, 1 | -1>>;
   readonly limit?: number;
+  /** The fields that are wanted beside the id; others may be left out. All of them where this is. */
+  readonly only?: readonly string[];
 }

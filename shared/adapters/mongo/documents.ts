@@ -129,7 +129,7 @@ export function breakerFrom(document: BreakerDocument): Breaker {
     ...rest,
     spentBlockNumber: rest.spentBlockNumber ?? 0,
     lastOrder: rest.lastOrder ?? null,
-    circuit: JSON.parse(circuit) as Circuit,
+    circuit: circuitFrom({ circuit }),
     books: { USDT: bookFrom(books.USDT), TRX: bookFrom(books.TRX) },
     fees: feesFrom(fees),
   };
@@ -144,6 +144,10 @@ export function breakerDocument(breaker: Breaker): BreakerDocument {
     books: { USDT: bookDocument(books.USDT), TRX: bookDocument(books.TRX) },
     fees: { ...fees, day: packSlots(fees.day) },
   };
+}
+
+export function circuitFrom({ circuit }: Pick<BreakerDocument, 'circuit'>): Circuit {
+  return JSON.parse(circuit) as Circuit;
 }
 
 export function circuitText(circuit: Circuit): string {

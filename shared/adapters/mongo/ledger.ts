@@ -31,6 +31,7 @@ import {
   batchFrom,
   breakerDocument,
   breakerFrom,
+  circuitFrom,
   circuitText,
   isBatchDocument,
   PAYMENTS,
@@ -82,7 +83,7 @@ export function documentLedger(store: DocumentStore): Ledger {
       const [first] = await store.find<PaymentDocument | BatchDocument>(
         PAYMENTS,
         { settleAtMs: { $gt: 0 } },
-        { sort: { settleAtMs: 1 }, limit: 1 },
+        { sort: { settleAtMs: 1 }, limit: 1, only: ['settleAtMs'] },
       );
       return first?.settleAtMs ?? null;
     },
@@ -91,7 +92,7 @@ export function documentLedger(store: DocumentStore): Ledger {
       const due = await store.find<PaymentDocument | BatchDocument>(
         PAYMENTS,
         { settleAtMs: { $lte: nowMs } },
-        { sort: { settleAtMs: 1 }, limit },
+        { sort: { settleAtMs: 1 }, limit, only: ['settleAtMs'] },
       );
       if (due.length === 0) return { payments: [], batches: [] };
       const ids = due.map(({ _id }) => _id);
@@ -124,6 +125,17 @@ export function documentLedger(store: DocumentStore): Ledger {
     async readBreaker() {
       const document = await store.findOne<BreakerDocument>(BREAKER, { _id: BREAKER_ID });
       return breakerFrom(document ?? breakerDocument(NEW_BREAKER));
+    },
+
+    async readCircuit() {
+      const only = ['circuit', 'solidHead'] as const;
+      const document = await store.findOne<Pick<BreakerDocument, '_id' | (typeof only)[number]>>(
+        BREAKER,
+        { _id: BREAKER_ID },
+        { only },
+      );
+      if (document === null) return NEW_BREAKER;
+      return { circuit: circuitFrom(document), solidHead: document.solidHead };
     },
 
     pushReservation(reservation, room) {

@@ -1,7 +1,7 @@
 import type { Collection, Db, Filter, OptionalUnlessRequiredId, UpdateFilter } from 'mongodb';
 import { NEW_BREAKER } from '../../domain/breaker.ts';
 import { ServiceError } from '../../domain/errors.ts';
-import type { CollectionName, Document, DocumentStore, Value } from './document-store.ts';
+import type { CollectionName, Document, DocumentStore, FindOptions, Value } from './document-store.ts';
 import { BREAKER, BREAKER_ID, breakerDocument, PAYMENTS } from './documents.ts';
 import { readServerTimeMs } from './server-time.ts';
 import { isDuplicateKey, type StoreAccess, storeAccess } from './store-errors.ts';
@@ -21,23 +21,21 @@ export function mongoStore(db: Db): DocumentStore {
   return {
     serverTimeMs: () => readServerTimeMs(db, access),
 
-    async findOne<T extends Document>(name: CollectionName, filter: object) {
-      const read = () => reading(() => collections[name].findOne<T>(filter as Filter<Document>));
+    async findOne<T extends Document>(name: CollectionName, filter: object, { only }: FindOptions = {}) {
+      const read = () =>
+        reading(() => collections[name].findOne<T>(filter as Filter<Document>, projected(only)));
       const found = await read();
       if (found !== null || name !== 'breaker') return found;
       await prepare(collections, access);
       return read();
     },
 
-    find<T extends Document>(
-      name: CollectionName,
-      filter: object,
-      options: { readonly sort?: object; readonly limit?: number } = {},
-    ) {
-      const { sort, limit } = options;
+    find<T extends Document>(name: CollectionName, filter: object, options: FindOptions = {}) {
+      const { sort, limit, only } = options;
       const found = collections[name].find<T>(filter as Filter<Document>, {
         ...(sort === undefined ? {} : { sort: sort as Record<string, 1 | -1> }),
         ...(limit === undefined ? {} : { limit }),
+        ...projected(only),
       });
       return reading(() => found.toArray());
     },
@@ -90,6 +88,10 @@ export function mongoStore(db: Db): DocumentStore {
       }
     },
   };
+}
+
+function projected(only: FindOptions['only']) {
+  return only === undefined ? {} : { projection: Object.fromEntries(only.map((field) => [field, 1])) };
 }
 
 /**
