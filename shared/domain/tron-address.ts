@@ -29,9 +29,18 @@ export function parseTronAddress(text: string): TronAddress | undefined {
   return bytes.length === ADDRESS_BYTES && bytes[0] === ADDRESS_PREFIX ? (text as TronAddress) : undefined;
 }
 
+/** Decoding checks two hashes, and few addresses are asked for again and again: the wallet, the contract, recipients. */
+const HEX_FORMS_MAX = 1_000;
+const hexForms = new Map<TronAddress, string>();
+
 /** The 42-character hex form that nodes use (`41…`, lower case). */
 export function addressToHex(address: TronAddress): string {
-  return Buffer.from(base58check.decode(address)).toString('hex');
+  const known = hexForms.get(address);
+  if (known !== undefined) return known;
+  const hex = Buffer.from(base58check.decode(address)).toString('hex');
+  if (hexForms.size >= HEX_FORMS_MAX) hexForms.clear();
+  hexForms.set(address, hex);
+  return hex;
 }
 
 /** The base58 form of a 42-character hex address, or undefined where it is none. */

@@ -31,14 +31,29 @@ const OPERATOR = { by: 'operator', reason: 'as the chain shows' };
 const NO_ANSWER: Answer = { status: 0, code: null, id: null, shown: null };
 const SETTLE_MS_MAX = 60_000;
 
-export function drawAct(random: Random, orders: readonly SimulatedOrder[]): Act {
-  const draw = random.below(100);
+/** What a process has to do: most pay or settle, some decide. The first one pays, or nothing would happen. */
+export function drawScript(random: Random, orders: readonly SimulatedOrder[], isFirst: boolean): Act[] {
+  const role = isFirst ? 0 : random.below(10);
+  if (role < 4) return several(random, 2, 4, () => drawPayment(random, orders));
+  if (role < 8) return several(random, 3, 8, () => ({ kind: 'settle' }));
+  return several(random, 2, 4, () => drawDecision(random, orders));
+}
+
+function several(random: Random, min: number, max: number, draw: () => Act): Act[] {
+  return Array.from({ length: random.between(min, max) }, draw);
+}
+
+function drawPayment(random: Random, orders: readonly SimulatedOrder[]): Act {
+  return { kind: 'pay', order: random.pick(orders), respondAsync: random.chance(0.4) };
+}
+
+function drawDecision(random: Random, orders: readonly SimulatedOrder[]): Act {
   const order = random.pick(orders);
-  if (draw < 46) return { kind: 'pay', order, respondAsync: random.chance(0.4) };
-  if (draw < 80) return { kind: 'settle' };
-  if (draw < 86) return { kind: 'cancel', order };
-  if (draw < 90) return { kind: random.chance(0.8) ? 'approve' : 'reject', order };
-  if (draw < 93) return { kind: 'resolve' };
+  const draw = random.below(10);
+  if (draw < 4) return { kind: 'cancel', order };
+  if (draw < 6) return { kind: random.chance(0.8) ? 'approve' : 'reject', order };
+  if (draw < 7) return { kind: 'resolve' };
+  if (draw < 8) return drawPayment(random, orders);
   return { kind: 'operate', action: random.pick(BREAKER_ACTIONS) };
 }
 

@@ -1,14 +1,13 @@
 import type { PaymentDocument } from '../../shared/adapters/mongo/documents.ts';
 import { isTripped } from '../../shared/domain/circuit.ts';
-import { isSettled } from '../../shared/domain/payment.ts';
 import { operateBreaker } from '../../shared/usecases/operate-breaker.ts';
 import type { Violation } from '../chaos/checker.ts';
 import { idle } from '../support/actor.ts';
-import { type Act, drawAct, nameOf, perform, rule, settleOnce } from './acts.ts';
+import { type Act, drawScript, nameOf, perform, rule, settleOnce } from './acts.ts';
 import { RECEPTIONS } from './forking-chain.ts';
 import type { Mutant } from './mutants.ts';
-import { judge } from './verdict.ts';
-import { drawClockOffsetMs, type Instance, SimulatedWorld } from './world.ts';
+import { judge, judgeAskedAgain } from './verdict.ts';
+import { drawClockOffsetMs, type Instance, type SimulatedOrder, SimulatedWorld } from './world.ts';
 
 /** What became of one schedule. */
 export interface ScheduleResult {
@@ -39,10 +38,10 @@ export async function playSchedule(seed: number, options: PlayOptions = {}): Pro
   try {
     await play.run();
     await play.heal();
-    violations.push(...judge(world, 'healed'));
+    violations.push(...judge(world));
     if (violations.length === 0) {
-      await play.askAgain();
-      violations.push(...judge(world, 'asked_again'));
+      const asked = await play.askAgain();
+      if (asked.length > 0) violations.push(...judgeAskedAgain(world, asked));
     }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
@@ -84,9 +83,7 @@ class Play {
       instance.clockOffsetMs = drawClockOffsetMs(random);
       return instance;
     });
-    this.#scripts = this.instances.map(() =>
-      Array.from({ length: random.between(1, 3) }, () => drawAct(random, world.orders)),
-    );
+    this.#scripts = this.instances.map((_, index) => drawScript(random, world.orders, index === 0));
     this.#living = processes;
     this.#happenings = this.#drawHappenings();
     this.#weight = this.#happenings.reduce((sum, { weight }) => sum + weight, 0);
@@ -100,7 +97,7 @@ class Play {
       void this.#live(instance, this.#scripts[index] ?? []);
     }
     await idle();
-    const happeningsMax = random.between(10, 60);
+    const happeningsMax = random.between(15, 90);
     while (this.happenings < happeningsMax && this.#living > 0) {
       this.happenings += 1;
       await this.#draw().happen();
@@ -131,9 +128,16 @@ class Play {
     }
   }
 
-  /** Whoever was refused, or got no answer, asks again: with room under the limits, each key can be paid now. */
-  async askAgain(): Promise<void> {
+  /**
+   * Whoever was refused, or got no answer, asks again: with room under the limits, each key can be paid now.
+   * @returns what was asked for again
+   */
+  async askAgain(): Promise<readonly SimulatedOrder[]> {
     const { world } = this;
+    const refused = world.orders.filter(
+      ({ answers }) => answers.length > 0 && answers.every(({ id }) => id === null),
+    );
+    if (refused.length === 0) return refused;
     const { limits } = world.rules;
     const enough = { hourlyMicro: 1_000_000n, dailyMicro: 1_000_000n };
     world.tell(() => 'all ask again');
@@ -144,11 +148,12 @@ class Play {
       amounts: { ...world.rules.amounts, approvalAboveMicro: { USDT: null, TRX: null } },
     };
     const engine = world.engine(null);
-    for (const order of world.orders) {
+    for (const order of refused) {
       await perform(world, engine, { kind: 'pay', order, respondAsync: false }, 'caller');
     }
     await this.#settleToTheEnd();
     world.rules = { ...world.rules, limits };
+    return refused;
   }
 
   async #live(instance: Instance, acts: readonly Act[]): Promise<void> {
@@ -182,18 +187,13 @@ class Play {
   }
 
   #isOver(): boolean {
-    const { committed } = this.world.store;
-    const { circuit, transitions } = committed.breaker;
-    return (
-      circuit.kind === 'closed' &&
-      transitions.length === 0 &&
-      committed
-        .payments()
-        .every(
-          (payment) => payment.settleAtMs === null && payment.status !== 'needs_review' && isSettled(payment),
-        ) &&
-      committed.batches().every(({ status }) => status !== 'accepted')
-    );
+    const { breaker, collections } = this.world.store.committed;
+    if (breaker.circuit.kind !== 'closed' || breaker.transitions.length > 0) return false;
+    for (const document of collections.payments.values()) {
+      const { settleAtMs, status } = document as unknown as PaymentDocument;
+      if (settleAtMs !== undefined || status === 'needs_review') return false;
+    }
+    return true;
   }
 
   #describeOpen(): string {

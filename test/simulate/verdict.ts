@@ -1,8 +1,9 @@
+import { serialize } from 'node:v8';
 import { BREAKER_ID } from '../../shared/adapters/mongo/documents.ts';
 import { isTripped } from '../../shared/domain/circuit.ts';
 import { check, isRefusal, type Violation, withinLimit } from '../chaos/checker.ts';
 import type { ChainTransfer, Evidence, Limit } from '../chaos/evidence.ts';
-import type { SimulatedWorld } from './world.ts';
+import type { SimulatedOrder, SimulatedWorld } from './world.ts';
 
 /** The breaker document stays below it, however much is under way. */
 const BREAKER_BYTES_MAX = 32 * 1024;
@@ -11,7 +12,16 @@ const BREAKER_BYTES_MAX = 32 * 1024;
  * Judges what a schedule left behind: by the checker that judges the killing of real processes, and by what only
  * a simulation can see.
  */
-export function judge(world: SimulatedWorld, phase: 'healed' | 'asked_again'): Violation[] {
+export function judge(world: SimulatedWorld): Violation[] {
+  return [...judgeAll(world, limitsOf(world)), ...withinFeeCap(world)];
+}
+
+/** The same once all is asked again, under limits that are out of reach; and each key must be as good as new. */
+export function judgeAskedAgain(world: SimulatedWorld, asked: readonly SimulatedOrder[]): Violation[] {
+  return [...judgeAll(world, []), ...asked.flatMap((order) => wasBurned(order, world))];
+}
+
+function judgeAll(world: SimulatedWorld, limits: readonly Limit[]): Violation[] {
   const { chain, store, rules } = world;
   const transfers = chain.paid.map(
     ({ transaction: { txId, transfer }, block }): ChainTransfer => ({
@@ -57,8 +67,7 @@ export function judge(world: SimulatedWorld, phase: 'healed' | 'asked_again'): V
       answers,
       cancelAsked,
     })),
-    // Whoever asks again does so under higher limits.
-    limits: phase === 'healed' ? limitsOf(world) : [],
+    limits,
     permitsSeenMax: world.permitsSeenMax,
     permitsMax: rules.circuit.halfOpenMaxCalls,
     looks: 1,
@@ -66,7 +75,6 @@ export function judge(world: SimulatedWorld, phase: 'healed' | 'asked_again'): V
   return [
     ...world.wrongs.map((detail): Violation => ({ rule: 'answers_are_true', detail })),
     ...check(evidence),
-    ...(phase === 'healed' ? withinFeeCap(world) : canBeAskedAgain(world)),
     ...refusedForGood(world),
     ...breakerIsSmall(world),
   ];
@@ -120,35 +128,34 @@ function refusedForGood({ store, orders }: SimulatedWorld): Violation[] {
 }
 
 /**
- * Nothing stands in the way of any key now. Each shows what it stands for; and where callers had been told of
- * nothing but refusals, it was still theirs to use, and is paid.
+ * Nothing stands in the way of any key now. Each shows what it stands for; and where its caller had been told of
+ * nothing but refusals, it was still there to be used, and is paid.
  */
-function canBeAskedAgain({ orders, store }: SimulatedWorld): Violation[] {
+function wasBurned(
+  { key, items, answers, cancelAsked }: SimulatedOrder,
+  { store }: SimulatedWorld,
+): Violation[] {
+  const last = answers.at(-1);
+  if (last === undefined || last.code === 'reference_taken') return [];
+  if (last.id === null) {
+    return [
+      { rule: 'answers_are_true', detail: `${key} cannot be asked again: ${last.status} ${last.code}` },
+    ];
+  }
+  if (cancelAsked || !answers.slice(0, -1).every(isRefusal)) return [];
   const payments = store.committed.payments();
-  return orders.flatMap(({ key, items, answers, cancelAsked }): Violation[] => {
-    const last = answers.at(-1);
-    if (last === undefined || last.code === 'reference_taken') return [];
-    if (last.id === null) {
-      return [
-        { rule: 'answers_are_true', detail: `${key} cannot be asked again: ${last.status} ${last.code}` },
-      ];
-    }
-    if (cancelAsked || !answers.slice(0, -1).every(isRefusal)) return [];
-    const statuses = items.map(
-      ({ recipient }) => payments.find((payment) => payment.recipient === recipient)?.status ?? 'lost',
-    );
-    return statuses.every((status) => status === 'confirmed')
-      ? []
-      : [{ rule: 'answers_are_true', detail: `${key} was only ever refused, and is ${statuses.join()}` }];
-  });
+  const statuses = items.map(
+    ({ recipient }) => payments.find((payment) => payment.recipient === recipient)?.status ?? 'lost',
+  );
+  return statuses.every((status) => status === 'confirmed')
+    ? []
+    : [{ rule: 'answers_are_true', detail: `${key} was only ever refused, and is ${statuses.join()}` }];
 }
 
 function breakerIsSmall({ store }: SimulatedWorld): Violation[] {
   const document = store.committed.collections.breaker.get(BREAKER_ID);
-  const text = JSON.stringify(document, (_, value: unknown) =>
-    typeof value === 'bigint' ? value.toString() : value,
-  );
-  return text.length <= BREAKER_BYTES_MAX
+  const size = document === undefined ? 0 : serialize(document).length;
+  return size <= BREAKER_BYTES_MAX
     ? []
-    : [{ rule: 'books_are_true', detail: `the breaker document has ${text.length} bytes` }];
+    : [{ rule: 'books_are_true', detail: `the breaker document has ${size} bytes` }];
 }

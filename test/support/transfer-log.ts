@@ -1,21 +1,14 @@
 import type { EventLog, Transfer } from '../../shared/domain/transfer-evidence.ts';
-import { addressToHex, addressToWord, type TronAddress } from '../../shared/domain/tron-address.ts';
+import { addressToHex, addressToWord } from '../../shared/domain/tron-address.ts';
 
 /** keccak256("Transfer(address,address,uint256)") */
 const TRANSFER_TOPIC = 'ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef';
-const words = new Map<TronAddress, string>();
 
 /** The event that a token's contract leaves of a transfer. */
 export function transferLog({ contract, sender, recipient, amountMicro }: Transfer): EventLog {
   return {
     address: addressToHex(contract).slice(2),
-    topics: [TRANSFER_TOPIC, wordOf(sender), wordOf(recipient)],
+    topics: [TRANSFER_TOPIC, addressToWord(sender), addressToWord(recipient)],
     data: amountMicro.toString(16).padStart(64, '0'),
   };
-}
-
-function wordOf(address: TronAddress): string {
-  const known = words.get(address) ?? addressToWord(address);
-  words.set(address, known);
-  return known;
 }
