@@ -32,10 +32,12 @@ const NO_ANSWER: Answer = { status: 0, code: null, id: null, shown: null };
 const SETTLE_MS_MAX = 60_000;
 
 /** What a process has to do: most pay or settle, some decide. The first one pays, or nothing would happen. */
-export function drawScript(random: Random, orders: readonly SimulatedOrder[], isFirst: boolean): Act[] {
+export function drawScript(random: Random, { orders, focus }: SimulatedWorld, isFirst: boolean): Act[] {
   const role = isFirst ? 0 : random.below(10);
-  if (role < 4) return several(random, 2, 4, () => drawPayment(random, orders));
-  if (role < 8) return several(random, 3, 8, () => ({ kind: 'settle' }));
+  if (role < focus.payersOfTen) return several(random, 2, 4, () => drawPayment(random, orders));
+  if (role < focus.payersOfTen + focus.settlersOfTen) {
+    return several(random, 3, 8, () => ({ kind: 'settle' }));
+  }
   return several(random, 2, 4, () => drawDecision(random, orders));
 }
 
@@ -124,11 +126,11 @@ function answerOf({ code }: ServiceError): Answer {
   return { status: HTTP_ERRORS[code].status, code, id: null, shown: null };
 }
 
-function noteAnswer({ store }: SimulatedWorld, order: SimulatedOrder, answer: Answer): void {
+function noteAnswer({ documents }: SimulatedWorld, order: SimulatedOrder, answer: Answer): void {
   order.answers.push(answer);
   // A refusal is said of the payment as it stands: from then on this try of the key never pays.
   if (answer.status !== 422 && answer.status !== 429) return;
-  for (const { idempotencyKey, status, generation } of store.committed.payments()) {
+  for (const { idempotencyKey, status, generation } of documents) {
     if (idempotencyKey === order.key && status === 'refused') order.refusedGenerations.add(generation);
   }
 }
@@ -156,7 +158,7 @@ async function decide(
 
 /** An operator rules on what is to be reviewed, once solid blocks tell the truth of it. */
 export async function rule(world: SimulatedWorld, engine: Engine): Promise<void> {
-  for (const { id, status } of world.store.committed.payments()) {
+  for (const { _id: id, status } of world.documents) {
     if (status !== 'needs_review') continue;
     const payment = await engine.ledger.findPayment(id);
     const truth = payment === null ? null : truthOf(world, payment);

@@ -4,7 +4,7 @@ import { operateBreaker } from '../../shared/usecases/operate-breaker.ts';
 import type { Violation } from '../chaos/checker.ts';
 import { idle } from '../support/actor.ts';
 import { type Act, drawScript, nameOf, perform, rule, settleOnce } from './acts.ts';
-import { RECEPTIONS } from './forking-chain.ts';
+import { drawMixture, HAPPENINGS, type Mixture, type Stage } from './happenings.ts';
 import type { Mutant } from './mutants.ts';
 import { judge, judgeAskedAgain } from './verdict.ts';
 import { drawClockOffsetMs, type Instance, type SimulatedOrder, SimulatedWorld } from './world.ts';
@@ -53,21 +53,18 @@ export async function playSchedule(seed: number, options: PlayOptions = {}): Pro
     processes: play.instances.length,
     happenings: play.happenings,
     calls: world.store.calls + world.calls,
-    payments: world.store.committed.payments().length,
+    payments: world.store.committed.collections.payments.size,
     transfers: world.chain.paid.length,
   };
 }
 
-interface Happening {
-  readonly weight: number;
-  readonly happen: () => Promise<void> | void;
-}
+const NOBODY: ReadonlySet<Instance> = new Set();
 
-class Play {
+class Play implements Stage {
   readonly world: SimulatedWorld;
   readonly instances: readonly Instance[];
   readonly #scripts: readonly (readonly Act[])[];
-  readonly #happenings: readonly Happening[];
+  readonly #mixture: Mixture;
   readonly #weight: number;
   /** Stand still whatever happens, until so many happenings have passed. */
   readonly #frozenUntil = new Map<Instance, number>();
@@ -76,18 +73,22 @@ class Play {
 
   constructor(world: SimulatedWorld) {
     this.world = world;
-    const { random } = world;
+    const { random, focus } = world;
     const processes = random.between(2, 4);
     this.instances = Array.from({ length: processes }, (_, index) => {
       const instance = world.instance(`process-${index + 1}`);
       instance.clockOffsetMs = drawClockOffsetMs(random);
       return instance;
     });
-    this.#scripts = this.instances.map((_, index) => drawScript(random, world.orders, index === 0));
+    this.#scripts = this.instances.map((_, index) => drawScript(random, world, index === 0));
     this.#living = processes;
-    this.#happenings = this.#drawHappenings();
-    this.#weight = this.#happenings.reduce((sum, { weight }) => sum + weight, 0);
+    this.#mixture = drawMixture(world, focus.frequent);
+    this.#weight = this.#mixture.reduce((sum, [, weight]) => sum + weight, 0);
   }
+
+  freeze = (instance: Instance, happenings: number): void => {
+    this.#frozenUntil.set(instance, this.happenings + happenings);
+  };
 
   /** The processes run, and all goes wrong that this schedule has in store. */
   async run(): Promise<void> {
@@ -100,31 +101,37 @@ class Play {
     const happeningsMax = random.between(15, 90);
     while (this.happenings < happeningsMax && this.#living > 0) {
       this.happenings += 1;
-      await this.#draw().happen();
+      await this.#happen();
     }
-    // Whoever still stands somewhere wakes last, with what it knew then.
-    world.tell(() => 'all wake');
-    while (this.#living > 0 || this.instances.some(({ actor }) => actor.waiting.length > 0)) {
-      const ready = this.instances.filter(({ actor }) => actor.canStep);
-      if (ready.length === 0) world.store.replicate();
-      else await this.#step(random.pick(ready));
-      if (world.store.calls > CALLS_MAX) throw new RangeError('the processes never came to an end');
-    }
+    // Whoever still stands somewhere wakes late, with what it knew then; some only when all is over.
+    const sleepers = random.chance(0.5) ? new Set([random.pick(this.instances)]) : NOBODY;
+    await this.#wake(this.instances.filter((instance) => !sleepers.has(instance)));
   }
 
-  /** Everything works again: a lone settler ends what is left, before and after the last late writes. */
+  /** Everything works again: a lone settler ends what is left, before and after the last ones wake. */
   async heal(): Promise<void> {
     const { world } = this;
+    const { late } = world.store;
     world.tell(() => 'all heals');
-    world.store.heal();
-    world.chain.heal();
-    Object.assign(world, { isStopped: false, isVaultClosed: false, recipientsDenied: false });
-    // Until fresh blocks are solid.
-    world.pass(30_000);
+    world.heal();
     await this.#settleToTheEnd();
-    if (world.store.late.length > 0) {
-      for (const write of world.store.late.splice(0)) await write();
-      await this.#settleToTheEnd();
+    if (late.length === 0 && this.#living === 0) return;
+    await this.#wake(this.instances);
+    for (const write of late.splice(0)) await write();
+    await this.#settleToTheEnd();
+  }
+
+  /** These processes go on to their ends. */
+  async #wake(instances: readonly Instance[]): Promise<void> {
+    const { world } = this;
+    world.tell(() => `these wake: ${instances.map(({ name }) => name).join(', ')}`);
+    for (;;) {
+      const standing = instances.filter(({ actor }) => actor.waiting.length > 0);
+      if (standing.length === 0) return;
+      const ready = standing.filter(({ actor }) => actor.canStep);
+      if (ready.length === 0) world.store.replicate();
+      else await this.#step(world.random.pick(ready));
+      if (world.store.calls > CALLS_MAX) throw new RangeError('the processes never came to an end');
     }
   }
 
@@ -175,9 +182,8 @@ class Play {
     const { world } = this;
     const engine = world.engine(null);
     for (let round = 0; round < ROUNDS_MAX; round += 1) {
-      const { circuit, pause } = world.store.committed.breaker;
-      if (isTripped(circuit)) await operateBreaker(engine, 'reset', OPERATOR);
-      if (pause !== null) await operateBreaker(engine, 'resume', OPERATOR);
+      if (isTripped(world.circuit)) await operateBreaker(engine, 'reset', OPERATOR);
+      if (world.breaker.pause !== null) await operateBreaker(engine, 'resume', OPERATOR);
       await rule(world, engine);
       await settleOnce(world, engine);
       if (this.#isOver()) return;
@@ -187,10 +193,9 @@ class Play {
   }
 
   #isOver(): boolean {
-    const { breaker, collections } = this.world.store.committed;
-    if (breaker.circuit.kind !== 'closed' || breaker.transitions.length > 0) return false;
-    for (const document of collections.payments.values()) {
-      const { settleAtMs, status } = document as unknown as PaymentDocument;
+    const { breaker, circuit, documents } = this.world;
+    if (circuit.kind !== 'closed' || breaker.transitions.length > 0) return false;
+    for (const { settleAtMs, status } of documents) {
       if (settleAtMs !== undefined || status === 'needs_review') return false;
     }
     return true;
@@ -205,268 +210,31 @@ class Play {
 
   /** Until something is due. A clock that was an hour ahead for a while has left its hour in what is stored. */
   #untilNextVisitMs(): number {
-    const { store, nowMs, rules } = this.world;
-    const { circuit } = store.committed.breaker;
+    const { circuit, documents, nowMs, rules } = this.world;
     // While the circuit is open, every visit would end in vain.
     if (circuit.kind === 'open') {
       return Math.max(3_000, circuit.openedAtMs + rules.circuit.recoveryTimeoutMs - nowMs);
     }
-    const instants: number[] = [];
-    for (const document of store.committed.collections.payments.values()) {
-      const { settleAtMs } = document as { settleAtMs?: number };
-      if (settleAtMs !== undefined) instants.push(settleAtMs);
-    }
-    if (circuit.kind === 'half_open') instants.push(...circuit.permits.map(({ expiresAtMs }) => expiresAtMs));
+    const instants =
+      circuit.kind === 'half_open' ? circuit.permits.map(({ expiresAtMs }) => expiresAtMs) : [];
+    for (const { settleAtMs } of documents) if (settleAtMs !== undefined) instants.push(settleAtMs);
     return instants.length === 0 ? 3_000 : Math.max(3_000, Math.min(...instants) - nowMs);
   }
 
-  #draw(): Happening {
+  async #happen(): Promise<void> {
     let left = this.world.random.below(this.#weight);
-    for (const happening of this.#happenings) {
-      left -= happening.weight;
-      if (left < 0) return happening;
+    for (const [name, weight] of this.#mixture) {
+      left -= weight;
+      if (left >= 0) continue;
+      if (name === 'calls') await this.#runSomebody();
+      else if (name === 'time') this.#letTimePass();
+      else await HAPPENINGS[name].happen(this);
+      return;
     }
-    throw new RangeError('nothing can happen');
   }
 
   async #step(instance: Instance): Promise<void> {
     await instance.actor.step((count) => this.world.random.below(count));
-  }
-
-  /** Each schedule has its own mixture, so that what is rare in one is frequent in another. */
-  #drawHappenings(): Happening[] {
-    const { world } = this;
-    const { random, store, chain } = world;
-    const anyone = () => random.pick(this.instances);
-    const node = () => random.pick(chain.nodes);
-    const tell = (line: () => string) => world.tell(line);
-    const toggle =
-      (what: string, set: (on: boolean) => void, share = 0.5) =>
-      () => {
-        const on = random.chance(share);
-        set(on);
-        tell(() => `${what}: ${on ? 'yes' : 'no'}`);
-      };
-    const always: Happening[] = [
-      { weight: 24, happen: () => this.#runSomebody() },
-      { weight: 8, happen: () => this.#letTimePass() },
-    ];
-    const sometimes: Happening[] = [
-      {
-        weight: 2,
-        happen: async () => {
-          const instance = anyone();
-          // Standing before no call, it has nothing under way that could be lost.
-          if (instance.actor.waiting.length === 0) return;
-          tell(() => `${instance.name} dies`);
-          await instance.die();
-        },
-      },
-      {
-        weight: 4,
-        happen: () => {
-          const instance = anyone();
-          instance.connection.nextWrite = random.pick(['made', 'made_late', 'never_made']);
-          tell(
-            () =>
-              `the next write of ${instance.name} is ${instance.connection.nextWrite}, and not acknowledged`,
-          );
-        },
-      },
-      {
-        weight: 2,
-        happen: async () => {
-          const [write] = store.late.splice(random.below(Math.max(1, store.late.length)), 1);
-          if (write === undefined) return;
-          tell(() => 'a late write is made');
-          await write();
-        },
-      },
-      {
-        weight: 3,
-        happen: () => {
-          const instance = anyone();
-          const happenings = random.between(3, 20);
-          this.#frozenUntil.set(instance, this.happenings + happenings);
-          tell(() => `${instance.name} freezes for ${happenings} happenings`);
-        },
-      },
-      {
-        weight: 2,
-        happen: () => {
-          const instance = anyone();
-          toggle(`${instance.name} cannot reach the store`, (on) => {
-            instance.connection.isCut = on;
-          })();
-        },
-      },
-      {
-        weight: 2,
-        happen: () => {
-          const instance = anyone();
-          toggle(`${instance.name} cannot reach the chain`, (on) => {
-            instance.isCutFromChain = on;
-          })();
-        },
-      },
-      {
-        weight: 2,
-        happen: () => {
-          const instance = anyone();
-          instance.clockOffsetMs = drawClockOffsetMs(random);
-          tell(() => `the clock of ${instance.name} is off by ${instance.clockOffsetMs} ms`);
-        },
-      },
-      {
-        weight: 4,
-        happen: () => {
-          if (store.unreplicated > 0 && random.chance(0.6)) {
-            const count = random.between(1, store.unreplicated);
-            store.replicate(count);
-            tell(() => `a majority takes over ${count} writes`);
-          } else
-            toggle('the majority lags', (on) => {
-              store.lags = on;
-            })();
-        },
-      },
-      {
-        weight: 2,
-        happen: () => this.#failOver(),
-      },
-      {
-        weight: 2,
-        happen: () => {
-          const asked = node();
-          toggle(`${asked.name} is away`, (on) => {
-            asked.isAway = on;
-          })();
-        },
-      },
-      {
-        weight: 2,
-        happen: () => {
-          const asked = node();
-          asked.lag = random.chance(0.5) ? 0 : random.between(1, 15);
-          tell(() => `${asked.name} is ${asked.lag} blocks behind`);
-        },
-      },
-      {
-        weight: 5,
-        happen: () => {
-          const asked = node();
-          asked.reception = random.pick(RECEPTIONS);
-          tell(() => `${asked.name} now ${asked.reception}`);
-        },
-      },
-      {
-        weight: 1,
-        happen: () => {
-          const asked = node();
-          toggle(
-            `${asked.name} lies`,
-            (on) => {
-              asked.lies = on;
-            },
-            0.3,
-          )();
-        },
-      },
-      {
-        weight: 3,
-        happen: toggle(
-          'the chain is congested',
-          (on) => {
-            chain.isCongested = on;
-          },
-          0.6,
-        ),
-      },
-      {
-        weight: 2,
-        happen: toggle('no block becomes solid', (on) => {
-          chain.isStalled = on;
-        }),
-      },
-      {
-        weight: 1,
-        happen: toggle(
-          'there are no blocks',
-          (on) => {
-            chain.isHalted = on;
-          },
-          0.3,
-        ),
-      },
-      {
-        weight: 1,
-        happen: toggle('transfers revert', (on) => {
-          chain.reverts = on;
-        }),
-      },
-      {
-        weight: 3,
-        happen: () => {
-          const depth = chain.fork();
-          tell(() => `${depth} blocks are replaced`);
-        },
-      },
-      {
-        weight: 3,
-        happen: () => {
-          const txId = chain.resurrect();
-          tell(() => `somebody sends again: ${txId}`);
-        },
-      },
-      {
-        weight: 2,
-        happen: () => {
-          chain.refusal = random.chance(0.5)
-            ? null
-            : random.pick(['insufficient_funds', 'simulation_failed']);
-          tell(() => `transfers are refused: ${chain.refusal}`);
-        },
-      },
-      {
-        weight: 2,
-        happen: () => {
-          chain.reprice();
-          tell(() => `a transfer may burn ${chain.priceMicro}`);
-        },
-      },
-      {
-        weight: 1,
-        happen: toggle(
-          'all recipients are denied',
-          (on) => {
-            world.recipientsDenied = on;
-          },
-          0.4,
-        ),
-      },
-      {
-        weight: 1,
-        happen: toggle(
-          'an operator stops payments',
-          (on) => {
-            world.isStopped = on;
-          },
-          0.3,
-        ),
-      },
-      {
-        weight: 1,
-        happen: toggle(
-          'stored bytes cannot be read',
-          (on) => {
-            world.isVaultClosed = on;
-          },
-          0.3,
-        ),
-      },
-    ];
-    const share = random.pick([0.15, 0.3, 0.5]);
-    return [...always, ...sometimes.filter(() => random.chance(share))];
   }
 
   async #runSomebody(): Promise<void> {
@@ -510,19 +278,5 @@ class Play {
     const ahead = instants.filter((atMs) => atMs > nowMs);
     if (ahead.length === 0) return random.between(1, 12_000);
     return Math.max(1, random.pick(ahead) - nowMs + random.pick([-1, 0, 1, 3_000, 9_000]));
-  }
-
-  #failOver(): void {
-    const { random, store } = this.world;
-    const keepsFormer = random.chance(0.5);
-    const draw = random.below(10);
-    const clockOffsetMs =
-      draw < 5 ? 0 : draw < 9 ? random.between(-50_000, 50_000) : random.between(-3_600_000, 3_600_000);
-    store.failOver(keepsFormer, clockOffsetMs);
-    for (const { connection } of this.instances) connection.isStale = keepsFormer && random.chance(0.5);
-    this.world.tell(
-      () =>
-        `another server is primary, its clock off by ${clockOffsetMs} ms${keepsFormer ? '; the old one does not know' : ''}`,
-    );
   }
 }

@@ -1,12 +1,18 @@
-import { serialize } from 'node:v8';
-import { BREAKER_ID } from '../../shared/adapters/mongo/documents.ts';
+import type { BreakerDocument } from '../../shared/adapters/mongo/documents.ts';
+import type { Breaker } from '../../shared/domain/breaker.ts';
 import { isTripped } from '../../shared/domain/circuit.ts';
+import { countedMicro, freeableUntilMs } from '../../shared/domain/limits.ts';
+import { ASSETS } from '../../shared/domain/money.ts';
+import type { Payment } from '../../shared/domain/payment.ts';
 import { check, isRefusal, type Violation, withinLimit } from '../chaos/checker.ts';
 import type { ChainTransfer, Evidence, Limit } from '../chaos/evidence.ts';
 import type { SimulatedOrder, SimulatedWorld } from './world.ts';
 
 /** The breaker document stays below it, however much is under way. */
 const BREAKER_BYTES_MAX = 32 * 1024;
+/** More than one takes, and more than all the rest does. */
+const TRANSITION_BYTES = 250;
+const OTHER_BYTES = 2_048;
 
 /**
  * Judges what a schedule left behind: by the checker that judges the killing of real processes, and by what only
@@ -75,8 +81,9 @@ function judgeAll(world: SimulatedWorld, limits: readonly Limit[]): Violation[] 
   return [
     ...world.wrongs.map((detail): Violation => ({ rule: 'answers_are_true', detail })),
     ...check(evidence),
-    ...refusedForGood(world),
-    ...breakerIsSmall(world),
+    ...countsWhatLeft(world, breaker, transfers),
+    ...refusedForGood(world, payments),
+    ...breakerIsSmall(world.breaker),
   ];
 }
 
@@ -95,6 +102,32 @@ function limitsOf({ rules: { limits, windows } }: SimulatedWorld): Limit[] {
     { asset, name: 'hour', windowMs: windows.hourMs, limitMicro: limits[asset].hourlyMicro },
     { asset, name: 'day', windowMs: windows.dayMs, limitMicro: limits[asset].dailyMicro },
   ]);
+}
+
+/** What left in blocks that a window may still hold is counted in it: else the next payment is one too many. */
+function countsWhatLeft(
+  { store, rules: { windows } }: SimulatedWorld,
+  { books, solidHead }: Breaker,
+  transfers: readonly ChainTransfer[],
+): Violation[] {
+  const freeMs = freeableUntilMs(store.serverTimeMs(), solidHead?.timestampMs ?? null);
+  return ASSETS.flatMap((asset) =>
+    (['hour', 'day'] as const).flatMap((window): Violation[] => {
+      const sinceMs = freeMs - windows[`${window}Ms`];
+      const leftMicro = transfers
+        .filter((transfer) => transfer.asset === asset && transfer.blockTimeMs > sinceMs)
+        .reduce((sum, { amountMicro }) => sum + amountMicro, 0n);
+      const counted = countedMicro(books[asset], window, windows, freeMs);
+      return counted >= leftMicro
+        ? []
+        : [
+            {
+              rule: 'books_are_true',
+              detail: `the ${window} counts ${counted} of ${asset}, and ${leftMicro} left`,
+            },
+          ];
+    }),
+  );
 }
 
 /** What was burned in blocks, as if it were transfers of TRX. */
@@ -118,8 +151,8 @@ function withinFeeCap({ chain, rules }: SimulatedWorld): Violation[] {
 }
 
 /** A try of a key that was answered as refused has not paid. */
-function refusedForGood({ store, orders }: SimulatedWorld): Violation[] {
-  return store.committed.payments().flatMap(({ id, idempotencyKey, status, generation }): Violation[] => {
+function refusedForGood({ orders }: SimulatedWorld, payments: readonly Payment[]): Violation[] {
+  return payments.flatMap(({ id, idempotencyKey, status, generation }): Violation[] => {
     const order = orders.find(({ key }) => key === idempotencyKey);
     return status === 'confirmed' && order?.refusedGenerations.has(generation) === true
       ? [{ rule: 'answers_are_true', detail: `${id} was refused in its try ${generation}, and paid by it` }]
@@ -152,10 +185,15 @@ function wasBurned(
     : [{ rule: 'answers_are_true', detail: `${key} was only ever refused, and is ${statuses.join()}` }];
 }
 
-function breakerIsSmall({ store }: SimulatedWorld): Violation[] {
-  const document = store.committed.collections.breaker.get(BREAKER_ID);
-  const size = document === undefined ? 0 : serialize(document).length;
-  return size <= BREAKER_BYTES_MAX
+function breakerIsSmall({ books, fees, transitions }: BreakerDocument): Violation[] {
+  const slots = [books.USDT.hour, books.USDT.day, books.TRX.hour, books.TRX.day, fees.day];
+  const bytes = slots.reduce((sum, { length }) => sum + length, 0) + transitions.length * TRANSITION_BYTES;
+  return bytes <= BREAKER_BYTES_MAX - OTHER_BYTES
     ? []
-    : [{ rule: 'books_are_true', detail: `the breaker document has ${size} bytes` }];
+    : [
+        {
+          rule: 'books_are_true',
+          detail: `the breaker document has ${bytes} bytes of slots and transitions`,
+        },
+      ];
 }

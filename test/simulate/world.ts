@@ -1,6 +1,10 @@
-import { BREAKER_ID, type BreakerDocument } from '../../shared/adapters/mongo/documents.ts';
+import {
+  BREAKER_ID,
+  type BreakerDocument,
+  type PaymentDocument,
+} from '../../shared/adapters/mongo/documents.ts';
 import { documentLedger } from '../../shared/adapters/mongo/ledger.ts';
-import type { Circuit } from '../../shared/domain/circuit.ts';
+import { type Circuit, CLOSED_CIRCUIT } from '../../shared/domain/circuit.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
 import type { PaymentOrder } from '../../shared/domain/payment.ts';
 import { addressFromHex, type TronAddress } from '../../shared/domain/tron-address.ts';
@@ -15,6 +19,7 @@ import { Actor } from '../support/actor.ts';
 import { Random } from '../support/random.ts';
 import { START_MS } from '../support/test-engine.ts';
 import { FEE_MAX_MICRO, ForkingChain } from './forking-chain.ts';
+import type { HappeningName } from './happenings.ts';
 import type { Mutant } from './mutants.ts';
 import { Connection, ReplicaSet, show } from './replica-set.ts';
 
@@ -33,6 +38,44 @@ export interface SimulatedOrder {
   /** Generations of which the caller was told that they are refused. */
   readonly refusedGenerations: Set<number>;
 }
+
+/** What a schedule is about: who takes part, and what is frequent in it. Anything else may happen there as well. */
+interface Focus {
+  readonly ordersMax: number;
+  /** Of ten processes beside the first one, which pays; the others decide and operate. */
+  readonly payersOfTen: number;
+  readonly settlersOfTen: number;
+  readonly frequent: Partial<Record<HappeningName | 'time', number>>;
+}
+
+const FOCUSES = {
+  anything: { ordersMax: 3, payersOfTen: 4, settlersOfTen: 4, frequent: {} },
+  /** Attempts that never land, and the last moment to pay. */
+  expiry: {
+    ordersMax: 1,
+    payersOfTen: 1,
+    settlersOfTen: 8,
+    frequent: { node_reception: 10, freeze: 5, fail_over: 3, time: 14 },
+  },
+  /** Keys that are refused and tried again. */
+  refusals: {
+    ordersMax: 1,
+    payersOfTen: 6,
+    settlersOfTen: 3,
+    frequent: { refusal_by_the_chain: 8, freeze: 3 },
+  },
+  /** A network that comes and goes, and processes that die while they ask whether it is back. */
+  probing: {
+    ordersMax: 3,
+    payersOfTen: 2,
+    settlersOfTen: 7,
+    frequent: { node_away: 8, partition_from_chain: 4, death: 5 },
+  },
+  /** More than the limits take, ended by several at once. */
+  limits: { ordersMax: 4, payersOfTen: 4, settlersOfTen: 6, frequent: { freeze: 5, time: 10 } },
+} as const satisfies Record<string, Focus>;
+
+const FOCUS_NAMES = Object.keys(FOCUSES) as (keyof typeof FOCUSES)[];
 
 /** One process: an instance of a function with its own clock and connection. Where it dies, another takes its place. */
 export class Instance {
@@ -63,6 +106,8 @@ export class SimulatedWorld {
   readonly chain: ForkingChain;
   rules: PaymentRules;
   readonly orders: readonly SimulatedOrder[];
+  /** What this schedule is about. */
+  readonly focus: Focus;
   readonly wrongs: string[] = [];
   nowMs = START_MS;
   isStopped = false;
@@ -74,15 +119,17 @@ export class SimulatedWorld {
   readonly #mutant: Mutant | null;
   readonly #trace: ((line: string) => void) | null;
   #lastId = 0;
-  #circuit = '';
+  #circuitText = '';
+  #circuit: Circuit = CLOSED_CIRCUIT;
 
   constructor(seed: number, mutant: Mutant | null, trace: ((line: string) => void) | null) {
     const random = new Random(String(seed));
     this.random = random;
     this.#mutant = mutant;
     this.#trace = trace;
-    this.rules = drawRules(random);
-    this.orders = drawOrders(random);
+    this.focus = random.chance(0.4) ? FOCUSES.anything : FOCUSES[random.pick(FOCUS_NAMES)];
+    this.rules = drawRules(random, this.focus);
+    this.orders = drawOrders(random, this.focus);
     this.store = new ReplicaSet(() => this.nowMs);
     this.store.onCommit = () => this.#countPermits();
     this.chain = new ForkingChain({
@@ -95,9 +142,9 @@ export class SimulatedWorld {
     });
   }
 
-  tell(line: () => string): void {
+  readonly tell = (line: () => string): void => {
     this.#trace?.(line());
-  }
+  };
 
   get payOut(): typeof payOut {
     return this.#mutant?.payOut?.(payOut) ?? payOut;
@@ -106,6 +153,16 @@ export class SimulatedWorld {
   pass(durationMs: number): void {
     this.nowMs += durationMs;
     this.chain.advanceTo(this.nowMs);
+  }
+
+  /** Nothing goes wrong any more, and fresh blocks are solid. */
+  heal(): void {
+    this.store.heal();
+    this.chain.heal();
+    this.isStopped = false;
+    this.isVaultClosed = false;
+    this.recipientsDenied = false;
+    this.pass(30_000);
   }
 
   instance(name: string): Instance {
@@ -207,11 +264,28 @@ export class SimulatedWorld {
     };
   }
 
+  /** The breaker as a majority holds it. */
+  get breaker(): BreakerDocument {
+    return this.store.committed.collections.breaker.get(BREAKER_ID) as unknown as BreakerDocument;
+  }
+
+  get circuit(): Circuit {
+    const { circuit } = this.breaker;
+    if (circuit !== this.#circuitText) {
+      this.#circuitText = circuit;
+      this.#circuit = JSON.parse(circuit) as Circuit;
+    }
+    return this.#circuit;
+  }
+
+  /** Payments and batches as a majority holds them. */
+  get documents(): Iterable<PaymentDocument> {
+    return this.store.committed.collections.payments.values() as Iterable<unknown> as Iterable<PaymentDocument>;
+  }
+
   #countPermits(): void {
-    const document = this.store.committed.collections.breaker.get(BREAKER_ID) as unknown as BreakerDocument;
-    if (document.circuit === this.#circuit) return;
-    this.#circuit = document.circuit;
-    const circuit = JSON.parse(document.circuit) as Circuit;
+    if (this.breaker.circuit === this.#circuitText) return;
+    const { circuit } = this;
     if (circuit.kind !== 'half_open') return;
     const nowMs = this.store.serverTimeMs();
     const alive = circuit.permits.filter(({ expiresAtMs }) => expiresAtMs > nowMs).length;
@@ -219,7 +293,7 @@ export class SimulatedWorld {
   }
 }
 
-function drawRules(random: Random): PaymentRules {
+function drawRules(random: Random, focus: Focus): PaymentRules {
   const hourMs = random.pick([60_000, 90_000]);
   return {
     limits: {
@@ -234,7 +308,7 @@ function drawRules(random: Random): PaymentRules {
       approvalAboveMicro: { USDT: random.chance(0.25) ? 50n : null, TRX: null },
     },
     circuit: {
-      failureThreshold: random.between(1, 4),
+      failureThreshold: focus === FOCUSES.probing ? 1 : random.between(1, 4),
       recoveryTimeoutMs: 20_000,
       halfOpenMaxCalls: random.between(1, 3),
       permitMs: 30_000,
@@ -255,7 +329,7 @@ function drawRules(random: Random): PaymentRules {
 }
 
 /** One to three payments, and now and then a batch of two: more than the limits take at once. */
-function drawOrders(random: Random): SimulatedOrder[] {
+function drawOrders(random: Random, focus: Focus): SimulatedOrder[] {
   let item = 0;
   const next = (asset: PaymentOrder['asset']): PaymentOrder => {
     const recipient = RECIPIENTS[item];
@@ -272,7 +346,9 @@ function drawOrders(random: Random): SimulatedOrder[] {
     cancelAsked: false,
     refusedGenerations: new Set(),
   });
-  const payments = Array.from({ length: random.between(1, 3) }, (_, index) => order('payment', index + 1));
+  const payments = Array.from({ length: random.between(1, focus.ordersMax) }, (_, index) =>
+    order('payment', index + 1),
+  );
   return random.chance(0.25) ? [...payments, order('batch', 1)] : payments;
 }
 
