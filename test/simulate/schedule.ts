@@ -58,6 +58,8 @@ export async function playSchedule(seed: number, options: PlayOptions = {}): Pro
   };
 }
 
+/** The calls that change something for all. */
+const CHANGES: ReadonlySet<string> = new Set(['insertOne', 'updateOne', 'broadcast']);
 const NOBODY: ReadonlySet<Instance> = new Set();
 
 class Play implements Stage {
@@ -245,7 +247,12 @@ class Play implements Stage {
     if (awake.length === 0) return;
     const instance = random.pick(awake);
     const calls = random.pick([1, random.between(1, 6), random.between(4, 40)]);
-    for (let call = 0; call < calls && instance.actor.canStep; call += 1) await this.#step(instance);
+    // Where it is most dangerous to stand still: just before a change, on what was read long ago.
+    const stopsBeforeChange = random.chance(0.5);
+    for (let call = 0; call < calls && instance.actor.canStep; call += 1) {
+      await this.#step(instance);
+      if (stopsBeforeChange && instance.actor.waiting.some(({ name }) => CHANGES.has(name))) return;
+    }
   }
 
   #letTimePass(): void {

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isTripped } from '../../../../shared/domain/circuit.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
@@ -10,30 +9,19 @@ import { type PayOutRequest, payOut } from '../../../../shared/usecases/pay-out.
 import { withBreaker } from '../../../../shared/usecases/payment-network-with-breaker.ts';
 import type { PaymentRules } from '../../../../shared/usecases/payment-rules.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
+import { Actor, idle } from '../../../support/actor.ts';
 import { Crash } from '../../../support/simulated-chain.ts';
 import { RECIPIENT, World } from '../../../support/test-engine.ts';
 
 /**
- * Several processes on one store and one chain, stopped before every port call and let go on in any order. A
- * process may freeze for an hour between two calls and wake with its old variables, die, or lose the
- * acknowledgement of a write that was made, or that is made only much later.
+ * Two or three processes on one store and one chain, each stopped before a port call of the test's choice, and let go
+ * on or not. What thousands of schedules make of many processes, `npm run simulate` plays.
  */
 
-/** What a process does from its start; one thing after the other. */
+/** What a process does. */
 type Act =
   | { readonly kind: 'pay'; readonly key: number; readonly respondAsync: boolean }
   | { readonly kind: 'settle' };
-
-type Happening =
-  /** The process makes so many port calls while all others stand still. */
-  | { readonly kind: 'run'; readonly actor: number; readonly calls: number }
-  | { readonly kind: 'crash'; readonly actor: number }
-  /** The next write of the process is not acknowledged; it is made at once, or at some `land`, or at the end. */
-  | { readonly kind: 'lose_ack'; readonly actor: number; readonly landsLate: boolean }
-  | { readonly kind: 'land' }
-  | { readonly kind: 'pass'; readonly seconds: number }
-  | { readonly kind: 'chain'; readonly fault: 'isAway' | 'dropsBroadcasts' | 'reverts'; readonly on: boolean }
-  | { readonly kind: 'funds'; readonly micro: bigint };
 
 /** Short windows, so that amounts are freed and reserved again within one run. */
 const RULES: Partial<PaymentRules> = {
@@ -49,14 +37,6 @@ const RULES: Partial<PaymentRules> = {
   leaseMs: 20_000,
 };
 const CALLS_MAX = 20_000;
-const READS: ReadonlySet<string> = new Set([
-  'serverTimeMs',
-  'readBreaker',
-  'findPayment',
-  'findPayments',
-  'findByKey',
-  'findBatch',
-]);
 
 const amountOf = (key: number) => 20n + 15n * BigInt(key);
 const requestOf = (key: number, respondAsync = false): PayOutRequest => ({
@@ -66,54 +46,8 @@ const requestOf = (key: number, respondAsync = false): PayOutRequest => ({
   respondAsync,
 });
 
-/** One process: what waits for its turn, and what is to go wrong with it. */
-class Actor {
-  readonly waiting: { readonly name: string; readonly go: () => void }[] = [];
-  isDead = false;
-  lose: 'none' | 'made' | 'late' = 'none';
-
-  async turn(name: string): Promise<void> {
-    if (!this.isDead) await new Promise<void>((go) => this.waiting.push({ name, go }));
-    if (this.isDead) throw new Crash();
-  }
-
-  /** Makes one call; false where the process has none to make. */
-  async step(): Promise<boolean> {
-    const next = this.waiting.shift();
-    next?.go();
-    await idle();
-    return next !== undefined;
-  }
-
-  /** Makes so many calls; false where it ended before. */
-  async make(calls: number): Promise<boolean> {
-    for (let call = 0; call < calls; call += 1) await this.step();
-    return this.waiting.length > 0;
-  }
-
-  /** Goes on until it stands before a call of this name. */
-  async stopBefore(name: string): Promise<void> {
-    await idle();
-    for (let call = 0; call < 200; call += 1) {
-      if (this.waiting.some((next) => next.name === name)) return;
-      await this.step();
-    }
-    throw new Error(`it never came to ${name}`);
-  }
-
-  async die(): Promise<void> {
-    this.isDead = true;
-    while (await this.step());
-  }
-
-  async finish(): Promise<void> {
-    while (await this.step());
-  }
-}
-
 class Race {
   readonly world = new World(RULES);
-  readonly late: (() => Promise<unknown>)[] = [];
   readonly wrongs: string[] = [];
   funds = 1_000_000n;
   #calls = 0;
@@ -131,14 +65,7 @@ class Race {
             this.#calls += 1;
             if (this.#calls > CALLS_MAX) throw new RangeError('this never ends');
             await actor?.turn(String(name));
-            const call = () => Promise.resolve(Reflect.apply(member, target, args));
-            if (actor === null || actor.lose === 'none' || READS.has(String(name)) || target === network) {
-              return await call();
-            }
-            if (actor.lose === 'made') await call();
-            else this.late.push(call);
-            actor.lose = 'none';
-            throw new ServiceError('outcome_unknown', 'lost');
+            return Reflect.apply(member, target, args);
           };
         },
       });
@@ -167,18 +94,14 @@ class Race {
     };
   }
 
-  /** Starts the process; it stands before its first call. Its refusals are handed to `told`. */
-  async live(actor: Actor, acts: readonly Act[], told: (act: Act, error: unknown) => void): Promise<void> {
-    for (const act of acts) {
-      actor.isDead = false;
-      try {
-        if (act.kind === 'settle') await this.settle(this.engine(actor));
-        else await payOut(this.engine(actor), requestOf(act.key, act.respondAsync));
-      } catch (error) {
-        // Answers of the service, and the end of the process, belong to the game; anything else is a fault.
-        if (!(error instanceof ServiceError || error instanceof Crash)) this.wrongs.push(String(error));
-        told(act, error);
-      }
+  /** Starts the process; it stands before its first call. */
+  async live(actor: Actor, act: Act): Promise<void> {
+    try {
+      if (act.kind === 'settle') await this.settle(this.engine(actor));
+      else await payOut(this.engine(actor), requestOf(act.key, act.respondAsync));
+    } catch (error) {
+      // Answers of the service, and the end of the process, belong to the game; anything else is a fault.
+      if (!(error instanceof ServiceError || error instanceof Crash)) this.wrongs.push(String(error));
     }
   }
 
@@ -188,69 +111,8 @@ class Race {
     });
   }
 
-  async play(
-    scripts: readonly (readonly Act[])[],
-    happenings: readonly Happening[],
-    told: (act: Act, error: unknown) => void = () => {},
-  ): Promise<void> {
-    const { world } = this;
-    const actors = scripts.map(() => new Actor());
-    let living = scripts.length;
-    for (const [index, acts] of scripts.entries()) {
-      const actor = actors[index];
-      if (actor === undefined) continue;
-      void this.live(actor, acts, told).then(() => {
-        living -= 1;
-      });
-    }
-    await idle();
-    for (const happening of happenings) {
-      switch (happening.kind) {
-        case 'run':
-          for (let call = 0; call < happening.calls; call += 1) {
-            if (!(await actors[happening.actor % actors.length]?.step())) break;
-          }
-          break;
-        case 'crash': {
-          const actor = actors[happening.actor % actors.length];
-          // Standing before no call, it has nothing under way that could be lost.
-          if (actor !== undefined && actor.waiting.length > 0) await actor.die();
-          break;
-        }
-        case 'lose_ack': {
-          const actor = actors[happening.actor % actors.length];
-          if (actor !== undefined) actor.lose = happening.landsLate ? 'late' : 'made';
-          break;
-        }
-        case 'land':
-          for (const write of this.late.splice(0)) await write();
-          break;
-        case 'pass':
-          world.pass(happening.seconds);
-          break;
-        case 'chain':
-          world.chain[happening.fault] = happening.on;
-          break;
-        case 'funds':
-          this.funds = happening.micro;
-          break;
-      }
-    }
-    // Whoever still stands somewhere wakes last, with what it knew then.
-    while (living > 0) {
-      for (const actor of actors) await actor.step();
-    }
-    Object.assign(world.chain, { isAway: false, dropsBroadcasts: false, reverts: false });
-  }
-
-  /** Settles alone until nothing is left, and once more after all late writes have landed. */
+  /** Settles alone until nothing is left. */
   async settleAlone(): Promise<void> {
-    await this.#settleToTheEnd();
-    for (const write of this.late.splice(0)) await write();
-    await this.#settleToTheEnd();
-  }
-
-  async #settleToTheEnd(): Promise<void> {
     const { world } = this;
     for (let round = 0; round < 100; round += 1) {
       world.pass(10);
@@ -297,115 +159,8 @@ class Race {
   }
 }
 
-/** Until every process stands before its next call. */
-const idle = () => new Promise<void>((resolve) => setImmediate(resolve));
-
-const key = fc.constantFrom(1, 1, 1, 2, 3);
-const actor = fc.nat({ max: 2 });
-const act = fc.oneof(
-  fc.record({ kind: fc.constant('pay' as const), key, respondAsync: fc.boolean() }),
-  fc.record({ kind: fc.constant('settle' as const) }),
-);
-const run = fc.record({ kind: fc.constant('run' as const), actor, calls: fc.integer({ min: 1, max: 40 }) });
-const pass = fc.record({
-  kind: fc.constant('pass' as const),
-  seconds: fc.oneof(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 13, max: 130 })),
-});
-const chain = fc.record({
-  kind: fc.constant('chain' as const),
-  fault: fc.constantFrom('isAway' as const, 'dropsBroadcasts' as const, 'reverts' as const),
-  on: fc.boolean(),
-});
-const funds = fc.record({
-  kind: fc.constant('funds' as const),
-  micro: fc.constantFrom(0n, 40n, 70n, 1_000_000n),
-});
-const crash = fc.record({ kind: fc.constant('crash' as const), actor });
-const loseAck = fc.record({ kind: fc.constant('lose_ack' as const), actor, landsLate: fc.boolean() });
-const land = fc.constant({ kind: 'land' as const });
-
-const happenings = fc.array(
-  fc.oneof(
-    { weight: 12, arbitrary: run },
-    { weight: 4, arbitrary: pass },
-    { weight: 1, arbitrary: chain },
-    { weight: 1, arbitrary: funds },
-    { weight: 1, arbitrary: crash },
-    { weight: 2, arbitrary: loseAck },
-    { weight: 1, arbitrary: land },
-  ),
-  { minLength: 8, maxLength: 50, size: 'max' },
-);
-const scripts = fc.array(fc.array(act, { minLength: 1, maxLength: 3, size: 'max' }), {
-  minLength: 2,
-  maxLength: 3,
-  size: 'max',
-});
-
-/** `RACES=100000` before a release; a failure prints the seed that repeats it. */
-const RUNS = Number(process.env.RACES ?? 500);
-
 /** Some seconds of work, on a machine that may be busy with something else. */
 const THOROUGH = { timeout: 120_000 };
-
-describe('several processes at once', THOROUGH, () => {
-  it('pay at most once and within the limits, however they interleave, freeze, die and lose answers', async () => {
-    await fc.assert(
-      fc.asyncProperty(scripts, happenings, async (acts, events) => {
-        const race = new Race();
-        await race.play(acts, events);
-        await race.settleAlone();
-        race.expectTruth();
-        // A caller who got no answer asks again: the same payment, or the first one for its key.
-        race.funds = 1_000_000n;
-        for (const key of [1, 2, 3]) {
-          await payOut(race.engine(null), requestOf(key)).catch((error: unknown) => {
-            if (!(error instanceof ServiceError)) throw error;
-          });
-        }
-        await race.settleAlone();
-        race.expectTruth();
-      }),
-      { numRuns: RUNS },
-    );
-  });
-
-  it('never pay what a caller was told is refused', async () => {
-    const neverHappened = new Set(['payment_in_flight', 'outcome_unknown', 'chain_unavailable']);
-    await fc.assert(
-      fc.asyncProperty(
-        fc.boolean(),
-        fc.array(fc.oneof({ weight: 6, arbitrary: run }, { weight: 3, arbitrary: pass }, chain, funds), {
-          minLength: 4,
-          maxLength: 30,
-          size: 'max',
-        }),
-        async (respondAsync, events) => {
-          const race = new Race();
-          const refused: string[] = [];
-          await race.play(
-            [
-              [{ kind: 'pay', key: 1, respondAsync }],
-              [{ kind: 'settle' }, { kind: 'settle' }],
-              [{ kind: 'settle' }],
-            ],
-            events,
-            (act, error) => {
-              if (act.kind === 'pay' && error instanceof ServiceError && !neverHappened.has(error.code)) {
-                refused.push(error.code);
-              }
-            },
-          );
-          race.funds = 1_000_000n;
-          await race.settleAlone();
-          race.expectTruth();
-          if (refused.length > 0) expect(race.world.chain.paid, refused.join()).toEqual([]);
-        },
-      ),
-      { numRuns: RUNS },
-    );
-  });
-});
 
 describe('two processes at one payment', THOROUGH, () => {
   const settling: Act = { kind: 'settle' };
@@ -471,7 +226,7 @@ describe('two processes at one payment', THOROUGH, () => {
           const race = new Race();
           await prepare(race);
           const [a, b] = [new Actor(), new Actor()];
-          const lives = [race.live(a, [one], () => {}), race.live(b, [other], () => {})];
+          const lives = [race.live(a, one), race.live(b, other)];
           await idle();
           isOver = !(await a.make(first));
           // Longer than a visit is reserved, so that the other one takes the payment too.
