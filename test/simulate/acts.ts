@@ -31,9 +31,9 @@ const OPERATOR = { by: 'operator', reason: 'as the chain shows' };
 const NO_ANSWER: Answer = { status: 0, code: null, id: null, shown: null };
 const SETTLE_MS_MAX = 60_000;
 
-/** What a process has to do: most pay or settle, some decide. The first one pays, or nothing would happen. */
-export function drawScript(random: Random, { orders, focus }: SimulatedWorld, isFirst: boolean): Act[] {
-  const role = isFirst ? 0 : random.below(10);
+/** What a process has to do: most pay or settle, some decide. */
+export function drawScript(random: Random, { orders, focus }: SimulatedWorld, mustPay: boolean): Act[] {
+  const role = mustPay ? 0 : random.below(10);
   if (role < focus.payersOfTen) return several(random, 2, 4, () => drawPayment(random, orders));
   if (role < focus.payersOfTen + focus.settlersOfTen) {
     return several(random, 3, 8, () => ({ kind: 'settle' }));
@@ -157,7 +157,7 @@ async function decide(
 }
 
 /** An operator rules on what is to be reviewed, once solid blocks tell the truth of it. */
-export async function rule(world: SimulatedWorld, engine: Engine): Promise<void> {
+async function rule(world: SimulatedWorld, engine: Engine): Promise<void> {
   for (const { _id: id, status } of world.documents) {
     if (status !== 'needs_review') continue;
     const payment = await engine.ledger.findPayment(id);

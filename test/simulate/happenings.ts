@@ -66,7 +66,7 @@ export const HAPPENINGS = {
     weight: 2,
     happen({ world, instances }) {
       const { name, connection } = world.random.pick(instances);
-      connection.isCut = world.random.chance(0.5);
+      connection.isCut = world.random.chance(0.3);
       world.tell(() => `${name} ${connection.isCut ? 'cannot reach' : 'reaches'} the store`);
     },
   },
@@ -78,7 +78,8 @@ export const HAPPENINGS = {
         store.replicate(count);
         tell(() => `a majority takes over ${count} writes`);
       } else {
-        store.lags = random.chance(0.5);
+        store.lags = random.chance(0.4);
+        if (!store.lags) store.replicate();
         tell(() => `the majority ${store.lags ? 'lags' : 'keeps up'}`);
       }
     },
@@ -104,7 +105,7 @@ export const HAPPENINGS = {
     weight: 2,
     happen({ world, instances }) {
       const instance = world.random.pick(instances);
-      instance.isCutFromChain = world.random.chance(0.5);
+      instance.isCutFromChain = world.random.chance(0.4);
       world.tell(() => `${instance.name} ${instance.isCutFromChain ? 'cannot reach' : 'reaches'} the chain`);
     },
   },

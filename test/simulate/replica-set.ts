@@ -242,8 +242,9 @@ export class Connection implements DocumentStore {
     this.nextWrite = 'acknowledged';
     const former = this.#former();
     if (former !== null) {
-      // No majority will ever hold it.
+      // No majority will ever hold it; and whoever waits for one in vain looks for the new primary.
       await change(former.local);
+      this.isStale = false;
       told('made by the former primary alone');
       throw unknown();
     }

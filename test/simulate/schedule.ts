@@ -3,7 +3,7 @@ import { isTripped } from '../../shared/domain/circuit.ts';
 import { operateBreaker } from '../../shared/usecases/operate-breaker.ts';
 import type { Violation } from '../chaos/checker.ts';
 import { idle } from '../support/actor.ts';
-import { type Act, drawScript, nameOf, perform, rule, settleOnce } from './acts.ts';
+import { type Act, drawScript, nameOf, perform, settleOnce } from './acts.ts';
 import { drawMixture, HAPPENINGS, type Mixture, type Stage } from './happenings.ts';
 import type { Mutant } from './mutants.ts';
 import { judge, judgeAskedAgain } from './verdict.ts';
@@ -60,17 +60,23 @@ export async function playSchedule(seed: number, options: PlayOptions = {}): Pro
 
 /** The calls that change something for all. */
 const CHANGES: ReadonlySet<string> = new Set(['insertOne', 'updateOne', 'broadcast']);
+/** Where a settler stands before it begins. */
+const IDLE_SETTLER = 'settle';
 const NOBODY: ReadonlySet<Instance> = new Set();
 
 class Play implements Stage {
   readonly world: SimulatedWorld;
   readonly instances: readonly Instance[];
+  readonly #begins: SimulatedWorld['focus']['begins'];
   readonly #scripts: readonly (readonly Act[])[];
   readonly #mixture: Mixture;
   readonly #weight: number;
   /** Stand still whatever happens, until so many happenings have passed. */
   readonly #frozenUntil = new Map<Instance, number>();
+  #last: Instance | undefined;
   #living: number;
+  /** From now on nothing is begun any more. */
+  #isEnding = false;
   happenings = 0;
 
   constructor(world: SimulatedWorld) {
@@ -82,7 +88,11 @@ class Play implements Stage {
       instance.clockOffsetMs = drawClockOffsetMs(random);
       return instance;
     });
-    this.#scripts = this.instances.map((_, index) => drawScript(random, world, index === 0));
+    this.#begins = random.chance(0.8) ? focus.begins : undefined;
+    // One pays, or nothing would happen.
+    this.#scripts = this.instances.map((_, index) =>
+      drawScript(random, world, index === 0 && this.#begins === undefined),
+    );
     this.#living = processes;
     this.#mixture = drawMixture(world, focus.frequent);
     this.#weight = this.#mixture.reduce((sum, [, weight]) => sum + weight, 0);
@@ -96,18 +106,36 @@ class Play implements Stage {
   async run(): Promise<void> {
     const { world } = this;
     const { random } = world;
+    await this.#begin();
     for (const [index, instance] of this.instances.entries()) {
       void this.#live(instance, this.#scripts[index] ?? []);
     }
     await idle();
-    const happeningsMax = random.between(15, 90);
+    const happeningsMax = random.between(20, 100);
     while (this.happenings < happeningsMax && this.#living > 0) {
       this.happenings += 1;
       await this.#happen();
     }
+    this.#isEnding = true;
     // Whoever still stands somewhere wakes late, with what it knew then; some only when all is over.
     const sleepers = random.chance(0.5) ? new Set([random.pick(this.instances)]) : NOBODY;
     await this.#wake(this.instances.filter((instance) => !sleepers.has(instance)));
+  }
+
+  /** What was before: the first order is at a point to which chance alone rarely leads. */
+  async #begin(): Promise<void> {
+    const { world } = this;
+    const { chain, orders, random, rules } = world;
+    const [order] = orders;
+    if (this.#begins === undefined || order === undefined) return;
+    world.tell(() => `it begins ${this.#begins}`);
+    if (this.#begins === 'with_a_refused_key') chain.refusal = 'insufficient_funds';
+    for (const node of chain.nodes) node.reception = 'drops';
+    await perform(world, world.engine(null), { kind: 'pay', order, respondAsync: false }, 'caller');
+    chain.heal();
+    if (this.#begins === 'with_an_expired_attempt') {
+      world.pass(rules.expirationMs + rules.expirationMarginMs + random.between(0, 15_000));
+    }
   }
 
   /** Everything works again: a lone settler ends what is left, before and after the last ones wake. */
@@ -169,11 +197,13 @@ class Play implements Stage {
     const { world } = this;
     for (const act of acts) {
       // Nothing is done before its turn, not even looking at the clock.
+      if (this.#isEnding) break;
       try {
-        await instance.actor.turn('start');
+        await instance.actor.turn(act.kind === 'settle' ? IDLE_SETTLER : 'start');
       } catch {
         continue;
       }
+      if (this.#isEnding) break;
       world.tell(() => `${instance.name}: ${nameOf(act)} begins`);
       await perform(world, world.engine(instance), act, instance.name);
     }
@@ -186,7 +216,7 @@ class Play implements Stage {
     for (let round = 0; round < ROUNDS_MAX; round += 1) {
       if (isTripped(world.circuit)) await operateBreaker(engine, 'reset', OPERATOR);
       if (world.breaker.pause !== null) await operateBreaker(engine, 'resume', OPERATOR);
-      await rule(world, engine);
+      await perform(world, engine, { kind: 'resolve' }, 'operator');
       await settleOnce(world, engine);
       if (this.#isOver()) return;
       world.pass(this.#untilNextVisitMs());
@@ -242,10 +272,19 @@ class Play implements Stage {
   async #runSomebody(): Promise<void> {
     const { random } = this.world;
     const awake = this.instances.filter(
-      (instance) => (this.#frozenUntil.get(instance) ?? 0) <= this.happenings && instance.actor.canStep,
+      (instance) =>
+        (this.#frozenUntil.get(instance) ?? 0) <= this.happenings &&
+        instance.actor.canStep &&
+        !this.#isIdle(instance),
     );
-    if (awake.length === 0) return;
-    const instance = random.pick(awake);
+    if (awake.length === 0) {
+      // All may be waiting for the majority.
+      if (random.chance(0.3)) this.world.store.replicate();
+      return this.#letTimePass();
+    }
+    // Often the same again: one goes far while the others stand where they are.
+    const instance = awake.find((one) => one === this.#last && random.chance(0.6)) ?? random.pick(awake);
+    this.#last = instance;
     const calls = random.pick([1, random.between(1, 6), random.between(4, 40)]);
     // Where it is most dangerous to stand still: just before a change, on what was read long ago.
     const stopsBeforeChange = random.chance(0.5);
@@ -255,14 +294,24 @@ class Play implements Stage {
     }
   }
 
+  /** Whether it would only settle what is not due yet; now and then one does even that. */
+  #isIdle({ actor }: Instance): boolean {
+    if (actor.waiting[0]?.name !== IDLE_SETTLER) return false;
+    const { breaker, documents, focus, random, store } = this.world;
+    if (breaker.transitions.length > 0 || random.chance(focus.idleRuns)) return false;
+    const nowMs = store.serverTimeMs();
+    for (const { settleAtMs } of documents) if (settleAtMs !== undefined && settleAtMs <= nowMs) return false;
+    return true;
+  }
+
   #letTimePass(): void {
     const { world } = this;
     const { random } = world;
-    const draw = random.below(10);
+    const draw = random.below(20);
     const durationMs =
-      draw < 4
-        ? random.between(1, 12_000)
-        : draw < 8
+      draw < 9
+        ? random.between(1, 6_000)
+        : draw < 18
           ? this.#toAnInstantOfInterestMs()
           : random.between(12_000, 130_000);
     world.pass(durationMs);
@@ -283,7 +332,8 @@ class Play implements Stage {
       }
     }
     const ahead = instants.filter((atMs) => atMs > nowMs);
-    if (ahead.length === 0) return random.between(1, 12_000);
-    return Math.max(1, random.pick(ahead) - nowMs + random.pick([-1, 0, 1, 3_000, 9_000]));
+    if (ahead.length === 0) return random.between(1, 6_000);
+    const atMs = random.chance(0.7) ? Math.min(...ahead) : random.pick(ahead);
+    return Math.max(1, atMs - nowMs + random.pick([-1, 0, 1, 3_000, 9_000]));
   }
 }

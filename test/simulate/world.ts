@@ -45,34 +45,49 @@ interface Focus {
   /** Of ten processes beside the first one, which pays; the others decide and operate. */
   readonly payersOfTen: number;
   readonly settlersOfTen: number;
+  /** How often a settler runs though nothing is due. */
+  readonly idleRuns: number;
   readonly frequent: Partial<Record<HappeningName | 'time', number>>;
+  /** What has become of the first order before the processes start. */
+  readonly begins?: 'with_an_expired_attempt' | 'with_a_refused_key';
 }
 
 const FOCUSES = {
-  anything: { ordersMax: 3, payersOfTen: 4, settlersOfTen: 4, frequent: {} },
+  anything: { ordersMax: 3, payersOfTen: 4, settlersOfTen: 4, idleRuns: 0.03, frequent: {} },
   /** Attempts that never land, and the last moment to pay. */
   expiry: {
     ordersMax: 1,
     payersOfTen: 1,
     settlersOfTen: 8,
-    frequent: { node_reception: 8, freeze: 4, fail_over: 2, time: 12 },
+    idleRuns: 0.03,
+    frequent: { freeze: 3, fail_over: 1, time: 8 },
+    begins: 'with_an_expired_attempt',
   },
   /** Keys that are refused and tried again. */
   refusals: {
     ordersMax: 1,
     payersOfTen: 5,
     settlersOfTen: 5,
-    frequent: { refusal_by_the_chain: 8 },
+    idleRuns: 0.4,
+    frequent: { refusal_by_the_chain: 3, freeze: 4 },
+    begins: 'with_a_refused_key',
   },
   /** A network that comes and goes, and processes that die while they ask whether it is back. */
   probing: {
     ordersMax: 3,
     payersOfTen: 2,
     settlersOfTen: 7,
+    idleRuns: 0.1,
     frequent: { node_away: 8, partition_from_chain: 4, death: 5 },
   },
   /** More than the limits take, ended by several at once. */
-  limits: { ordersMax: 4, payersOfTen: 4, settlersOfTen: 6, frequent: { freeze: 5, time: 10 } },
+  limits: {
+    ordersMax: 4,
+    payersOfTen: 4,
+    settlersOfTen: 6,
+    idleRuns: 0.03,
+    frequent: { freeze: 5, time: 10 },
+  },
 } as const satisfies Record<string, Focus>;
 
 const FOCUS_NAMES = Object.keys(FOCUSES) as (keyof typeof FOCUSES)[];
@@ -128,7 +143,7 @@ export class SimulatedWorld {
     this.random = random;
     this.#mutant = mutant;
     this.#trace = trace;
-    this.focus = random.chance(0.4) ? FOCUSES.anything : FOCUSES[random.pick(FOCUS_NAMES)];
+    this.focus = random.chance(0.3) ? FOCUSES.anything : FOCUSES[random.pick(FOCUS_NAMES)];
     this.rules = drawRules(random, this.focus);
     this.orders = drawOrders(random, this.focus);
     this.store = new ReplicaSet(() => this.nowMs);
@@ -318,7 +333,7 @@ function drawRules(random: Random, focus: Focus): PaymentRules {
     feeReserveMicro: FEE_MAX_MICRO,
     amounts: {
       maxMicro: { USDT: null, TRX: null },
-      approvalAboveMicro: { USDT: random.chance(0.25) ? 50n : null, TRX: null },
+      approvalAboveMicro: { USDT: focus.ordersMax > 1 && random.chance(0.25) ? 50n : null, TRX: null },
     },
     circuit: {
       failureThreshold: focus === FOCUSES.probing ? 1 : random.between(1, 4),
@@ -328,9 +343,9 @@ function drawRules(random: Random, focus: Focus): PaymentRules {
     },
     contract: CONTRACT,
     confirmationsRequired: random.between(0, 3),
-    expirationMs: random.pick([15_000, 30_000]),
+    expirationMs: focus === FOCUSES.expiry ? 15_000 : random.pick([15_000, 30_000]),
     expirationMarginMs: 3_000,
-    payByMs: random.pick([25_000, 60_000, 90_000]),
+    payByMs: random.pick(focus === FOCUSES.expiry ? [50_000, 65_000, 80_000] : [25_000, 60_000, 90_000]),
     approveByMs: 60_000,
     recheckMs: 40_000,
     leaseMs: 20_000,
@@ -362,7 +377,7 @@ function drawOrders(random: Random, focus: Focus): SimulatedOrder[] {
   const payments = Array.from({ length: random.between(1, focus.ordersMax) }, (_, index) =>
     order('payment', index + 1),
   );
-  return random.chance(0.25) ? [...payments, order('batch', 1)] : payments;
+  return focus.ordersMax > 1 && random.chance(0.25) ? [...payments, order('batch', 1)] : payments;
 }
 
 function addressOf(index: number): TronAddress {
