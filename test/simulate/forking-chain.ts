@@ -67,6 +67,7 @@ export interface ChainNode {
 const BLOCK_MS = 3_000;
 /** A long wait has fewer blocks, so that it costs no more than a short one. */
 const BLOCKS_AT_ONCE_MAX = 100;
+const RECENT_MS = 90_000;
 /** What the wallet holds before anything is paid. */
 const WALLET_MICRO = 1_000_000_000n;
 const NEVER_MS = Number.MAX_SAFE_INTEGER;
@@ -164,8 +165,13 @@ export class ForkingChain {
       return;
     }
     const stepMs = Math.max(BLOCK_MS, Math.floor((nowMs - this.head.timestampMs) / BLOCKS_AT_ONCE_MAX));
-    const next = () => Math.max(this.head.timestampMs + stepMs, this.#haltedUntilMs);
-    for (let atMs = next(); atMs <= nowMs; atMs = next()) this.#produce(atMs);
+    for (;;) {
+      // The newest ones come as fast as ever: how far the solid head is behind does not depend on how long one waits.
+      const isRecent = this.head.timestampMs > nowMs - RECENT_MS;
+      const atMs = Math.max(this.head.timestampMs + (isRecent ? BLOCK_MS : stepMs), this.#haltedUntilMs);
+      if (atMs > nowMs) return;
+      this.#produce(atMs);
+    }
   }
 
   /** Replaces blocks that are not solid by others. @returns how many */
