@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  type Attempt,
   type AttemptOutcome,
   deadAttempts,
   END_STATUSES,
@@ -89,6 +90,23 @@ describe('a payment’s attempts', () => {
     expect(feesBurnedMicro(payment())).toBe(0n);
   });
 
+  it.each<[string, readonly Attempt[], bigint]>([
+    ['is ruled over', [attempt({ outcome: 'live' })], 9n],
+    [
+      'is ruled over, beside one that is proven absent',
+      [attempt({ outcome: 'expired' }), attempt({ outcome: 'live' })],
+      9n,
+    ],
+    ['has paid', [attempt({ outcome: 'paid', feeMicro: 3n })], 3n],
+    [
+      'is ruled over, beside one that burned more than is reserved',
+      [attempt({ outcome: 'reverted', feeMicro: 10n }), attempt({ outcome: 'live' })],
+      10n,
+    ],
+  ])('burn what is reserved where nobody knows better: one %s', (_, all, burnedMicro) => {
+    expect(feesBurnedMicro(payment({ attempts: all, feeReservedMicro: 9n }))).toBe(burnedMicro);
+  });
+
   it('were taken for dead where they neither paid nor were reverted', () => {
     const dead = deadAttempts(
       payment({
@@ -104,5 +122,7 @@ describe('a payment’s attempts', () => {
     const ruled = payment({ status: 'confirmed', attemptNumber: 2, attempts: attempts('expired', 'live') });
     expect(numbers(deadAttempts(ruled))).toEqual([1]);
     expect(numbers(deadAttempts({ ...ruled, status: 'failed' }))).toEqual([1, 2]);
+    const paidBefore = { ...ruled, attempts: attempts('paid', 'live') };
+    expect(numbers(deadAttempts(paidBefore))).toEqual([2]);
   });
 });
