@@ -3,6 +3,9 @@ import { describe, expect, it } from 'vitest';
 import {
   type AuditRecord,
   acceptFindings,
+  add,
+  countedFor,
+  countedForBatch,
   describeFinding,
   isSameMoment,
   judgeBooks,
@@ -11,16 +14,20 @@ import {
   NO_SUMS,
   noteTransitions,
   oldTransitions,
+  outstandingOf,
   reasonToTrip,
   type WalletView,
 } from '../../../../shared/domain/audit.ts';
+import type { Batch } from '../../../../shared/domain/batch.ts';
 import {
   type Amounts,
+  amountsOf,
   type Breaker,
   NEW_BREAKER,
   type Transition,
 } from '../../../../shared/domain/breaker.ts';
 import type { Asset } from '../../../../shared/domain/money.ts';
+import { payment } from '../../../support/stored-payment.ts';
 
 const NOW_MS = Date.UTC(2026, 0, 1);
 
@@ -390,5 +397,158 @@ describe('transitions', () => {
     ]);
     expect(oldTransitions(record, NOW_MS + 299_999)).toBe(0);
     expect(oldTransitions(record, NOW_MS + 300_000)).toBe(1);
+  });
+});
+
+describe('what the wallet is judged by', () => {
+  const truth = new Truth();
+  const settled = twice(NEW_AUDIT, truth);
+  const view = (TRX: bigint, number = 0): WalletView => ({
+    solidHead: { number, blockId: '', timestampMs: NOW_MS },
+    amounts: { USDT: 1_000_000n, TRX },
+  });
+  const judge = (views: readonly WalletView[], breaker: Breaker = NEW_BREAKER) =>
+    judgeWallet(settled, NEW_BREAKER, views, breaker, NOW_MS);
+
+  it('is the highest balance for an accusation and the lowest for the mark, in whatever order they come', () => {
+    const views = [view(999_990n), view(1_000_010n), view(999_980n)];
+    for (const order of [
+      views,
+      views.toReversed(),
+      [views[1], views[2], views[0]].flatMap((one) => one ?? []),
+    ]) {
+      const after = judge(order);
+      expect(after.findings).toEqual([]);
+      expect(after.inflows).toEqual({ USDT: 1_000_000n, TRX: 999_980n });
+      expect(after.marks).toEqual({ USDT: 1_000_000n, TRX: 1_000_000n });
+    }
+    expect(judge([view(999_980n), view(999_990n)]).findings).toMatchObject([
+      { kind: 'outflow', of: 'TRX', amountMicro: 10n },
+    ]);
+  });
+
+  it('allows for the fees that open payments may have burned, of TRX alone', () => {
+    const burning = { ...NEW_BREAKER, fees: { ...NEW_BREAKER.fees, outstandingMicro: 10n } };
+    expect(judge([view(999_990n)], burning).findings).toEqual([]);
+    expect(judge([view(999_989n)], burning).findings).toMatchObject([{ of: 'TRX', amountMicro: 1n }]);
+    const lost = { ...view(1_000_000n), amounts: { USDT: 999_990n, TRX: 1_000_000n } };
+    expect(judge([lost], burning).findings).toMatchObject([{ of: 'USDT', amountMicro: 10n }]);
+  });
+
+  it('is the newest block that was heard, which a reset keeps where the comparison was clear', () => {
+    const heard = judge([view(1_000_000n, 3), view(1_000_000n, 7), view(1_000_000n, 5)]);
+    expect(heard.blockNumber).toBe(7);
+    expect(acceptFindings(heard).blockNumber).toBe(7);
+  });
+
+  it.each(['USDT', 'TRX'] as const)(
+    'is a new mark for %s where it flowed out and an operator accepts it',
+    (of) => {
+      const found = { kind: 'outflow', of, amountMicro: 1n, isConfirmed: true } as const;
+      const accepted = acceptFindings({ ...settled, findings: [found] });
+      expect(accepted.marks).toEqual({ ...settled.marks, [of]: null });
+      expect(accepted.inflows).toEqual({ ...settled.inflows, [of]: null });
+      const other = { ...found, kind: 'undercounted' } as const;
+      expect(acceptFindings({ ...settled, findings: [other] }).marks).toEqual(settled.marks);
+    },
+  );
+
+  it('begins with nothing known', () => {
+    expect(NEW_AUDIT).toMatchObject({
+      books: { clearAtMs: null, unclear: null },
+      wallet: { clearAtMs: null, unclear: null },
+      transitions: [],
+    });
+  });
+});
+
+describe('what counts as outstanding', () => {
+  const reserve: Transition = {
+    id: 'r1',
+    paymentId: 'pay_1',
+    generation: 0,
+    kind: 'reserve',
+    amounts: amountsOf('USDT', 5n),
+    feeMicro: 2n,
+  };
+  const release: Transition = {
+    ...reserve,
+    id: 'c1',
+    kind: 'release',
+    feeBurnedMicro: 0n,
+    endedAtMs: NOW_MS,
+  };
+  const FIVE = { USDT: 5n, TRX: 0n, fees: 2n };
+  const of = (over: Parameters<typeof payment>[0]) =>
+    payment({ asset: 'USDT', amountMicro: 5n, feeReservedMicro: 2n, ...over });
+  const held = of({ reservationId: 'r1', notedIds: ['r1'] });
+  const closed = of({ reservationId: 'r1', closeId: 'c1', notedIds: ['r1', 'c1'] });
+
+  it('is what the books say, asset by asset, and sums add up', () => {
+    const { books, fees } = NEW_BREAKER;
+    const breaker = {
+      books: { USDT: { ...books.USDT, outstandingMicro: 1n }, TRX: { ...books.TRX, outstandingMicro: 2n } },
+      fees: { ...fees, outstandingMicro: 3n },
+    };
+    expect(outstandingOf(breaker)).toEqual({ USDT: 1n, TRX: 2n, fees: 3n });
+    expect(add({ USDT: 1n, TRX: 2n, fees: 3n }, { USDT: 10n, TRX: 20n, fees: 30n })).toEqual({
+      USDT: 11n,
+      TRX: 22n,
+      fees: 33n,
+    });
+  });
+
+  it.each([
+    ['a reservation that is pushed, and its payment not read', null, [reserve], FIVE],
+    ['one that is pushed and not noted', of({}), [reserve], FIVE],
+    ['one that is noted and not dropped: once', held, [reserve], FIVE],
+    ['one that is held with nothing under way', held, [], FIVE],
+    ['a closing that is pushed and not noted: once', held, [release], FIVE],
+    ['a closing that is noted and not applied', closed, [release], FIVE],
+    ['nothing once it is applied', closed, [], NO_SUMS],
+    ['nothing for a payment without any', of({}), [], NO_SUMS],
+    ['nothing for a closing that came too late', of({}), [release], NO_SUMS],
+    ['nothing for a closing whose payment is not there', null, [release], NO_SUMS],
+  ])('is, for %s', (_, stored, transitions, sums) => {
+    expect(countedFor(stored, transitions)).toEqual(sums);
+  });
+
+  const item = (paymentId: string, asset: Asset, amountMicro: bigint) => ({
+    ...of({ asset, amountMicro }),
+    paymentId,
+  });
+  const batch = (notedIds: readonly string[]): Batch => ({
+    id: 'bat_1',
+    caller: 'gateway',
+    idempotencyKey: 'k',
+    fingerprint: 'f',
+    status: 'accepted',
+    generation: 0,
+    items: [item('a', 'USDT', 5n), item('b', 'TRX', 7n)],
+    reservationId: null,
+    notedIds,
+    feeReservedMicro: 2n,
+    createdAtMs: NOW_MS,
+    payByMs: NOW_MS,
+    reason: null,
+    settleAtMs: null,
+    leaseOwner: null,
+  });
+  const whole = { ...reserve, paymentId: 'bat_1', amounts: { USDT: 5n, TRX: 7n }, feeMicro: 4n };
+  const TWELVE = { USDT: 5n, TRX: 7n, fees: 4n };
+
+  it.each<[string, Batch | null, (paymentId: string) => typeof NO_SUMS | null, typeof NO_SUMS]>([
+    ['that is not read', null, () => null, TWELVE],
+    ['that has not noted it', batch([]), () => null, TWELVE],
+    ['that has noted it, its payments yet to come', batch(['r1']), () => null, TWELVE],
+    ['one of whose payments is there', batch(['r1']), (id) => (id === 'a' ? FIVE : null), TWELVE],
+    [
+      'one of whose payments has ended',
+      batch(['r1']),
+      (id) => (id === 'a' ? NO_SUMS : null),
+      { USDT: 0n, TRX: 7n, fees: 2n },
+    ],
+  ])('is, for a batch %s', (_, stored, itemOf, sums) => {
+    expect(countedForBatch(stored, whole, itemOf)).toEqual(sums);
   });
 });

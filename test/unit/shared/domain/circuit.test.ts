@@ -5,8 +5,11 @@ import {
   admitCall,
   type Circuit,
   CLOSED_CIRCUIT,
+  isTripped,
   openCircuit,
   recordOutcome,
+  resetCircuit,
+  tripCircuit,
 } from '../../../../shared/domain/circuit.ts';
 
 const RULES = { failureThreshold: 3, recoveryTimeoutMs: 1_000, halfOpenMaxCalls: 3, permitMs: 500 };
@@ -89,6 +92,55 @@ describe('the circuit', () => {
     expect(recordOutcome(open, RULES, early, OK, 2)).toBe(open);
     const { circuit } = admit(open, 1_001, 'probe');
     expect(recordOutcome(circuit, RULES, early, FAILED, 1_002)).toBe(circuit);
+  });
+
+  it('pays no heed to an answer while it is open, even to one that was let through to follow what is out', () => {
+    const tripped = tripCircuit(CLOSED_CIRCUIT, 'by hand', 1);
+    const following = { generation: tripped.generation, permitId: null };
+    expect(recordOutcome(tripped, RULES, following, FAILED, 2)).toBe(tripped);
+    expect(recordOutcome(tripped, RULES, following, OK, 2)).toBe(tripped);
+  });
+
+  it('stays tripped until it is reset, whatever else would open it', () => {
+    const tripped = tripCircuit(CLOSED_CIRCUIT, 'by hand', 1);
+    expect(isTripped(tripped)).toBe(true);
+    expect(openCircuit(tripped, 'nodes away', 2)).toBe(tripped);
+    expect(tripCircuit(tripped, 'again', 2)).toBe(tripped);
+    expect(admitCall(tripped, RULES, 1_000_000, 'p')).toEqual({
+      admitted: false,
+      retryAtMs: 1_001_000,
+      reason: 'by hand',
+    });
+    expect(resetCircuit(tripped)).toEqual({ kind: 'closed', generation: 2, failures: 0 });
+    expect(isTripped(openCircuit(CLOSED_CIRCUIT, 'nodes away', 1))).toBe(false);
+  });
+
+  it('keeps a reason short, as nodes have a say in it', () => {
+    const open = openCircuit(CLOSED_CIRCUIT, 'x'.repeat(1_000), 1);
+    expect(open).toMatchObject({ reason: 'x'.repeat(300) });
+  });
+
+  it('tells whom it holds back while probing why, and when the first permit expires', () => {
+    let circuit: Circuit = openCircuit(CLOSED_CIRCUIT, 'x', 0);
+    for (const [id, nowMs] of [
+      ['a', 1_000],
+      ['b', 1_100],
+      ['c', 1_200],
+    ] as const) {
+      circuit = admit(circuit, nowMs, id).circuit;
+    }
+    expect(admitCall(circuit, RULES, 1_300, 'd')).toEqual({
+      admitted: false,
+      retryAtMs: 1_500,
+      reason: 'probing whether the network has recovered',
+    });
+  });
+
+  it('spends the permit of the one that answers, and no other', () => {
+    let circuit: Circuit = openCircuit(CLOSED_CIRCUIT, 'x', 0);
+    for (const id of ['a', 'b', 'c']) circuit = admit(circuit, 1_000, id).circuit;
+    const answered = recordOutcome(circuit, RULES, { generation: 2, permitId: 'b' }, OK, 1_100);
+    expect(answered).toMatchObject({ successes: 1, permits: [{ id: 'a' }, { id: 'c' }] });
   });
 
   it('counts one permit once', () => {

@@ -40,6 +40,18 @@ describe('limits', () => {
     });
   });
 
+  it('leave nothing, and no less, where more is spent than they allow by now', () => {
+    const book = { ...EMPTY_BOOK, outstandingMicro: 1_500n };
+    expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 1n, 0)).toMatchObject({ remainingMicro: 0n });
+  });
+
+  it('let an amount in the moment that just enough has freed', () => {
+    const book = spend(spend(EMPTY_BOOK, 400n, 5_000), 600n, 100_000);
+    expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 400n, 200_000)).toMatchObject({
+      fitsAtMs: HOUR_MS + 10_000,
+    });
+  });
+
   it('count what is outstanding whatever the time', () => {
     const book = { ...EMPTY_BOOK, outstandingMicro: 1_000n };
     expect(judgeLimits(book, LIMITS, LIMIT_WINDOWS, 1n, Number.MAX_SAFE_INTEGER).fits).toBe(false);

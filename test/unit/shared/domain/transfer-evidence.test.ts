@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   credible,
+  doubtFee,
   type Evidence,
   joinEvidence,
   judgeTestimony,
@@ -67,6 +68,9 @@ const judge = (over: Partial<NodeTestimony> = {}, transfer = TRANSFER) =>
   judgeTestimony(transfer, TX, testimony(over), 19);
 const withInfo = (over: Partial<SolidTransactionInfo>) => judge({ info: { ...INFO, ...over } });
 
+/** People read why: a reason says something. */
+const IN_WORDS = expect.stringMatching(/\w+ \w+/);
+
 describe('one node about one transaction', () => {
   it('shows it paid by a solid success with the Transfer event of this payment', () => {
     expect(judge()).toEqual({
@@ -81,6 +85,21 @@ describe('one node about one transaction', () => {
   it('shows TRX paid without a receipt result or an event', () => {
     const transfer: Transfer = { ...TRANSFER, asset: 'TRX' };
     expect(judge({ info: { ...INFO, receiptResult: null, logs: [] } }, transfer).kind).toBe('paid');
+  });
+
+  it('shows it paid in the very block that is its solid head', () => {
+    const block = { ...BLOCK, timestampMs: HEAD.timestampMs };
+    const evidence = judge({ info: { ...INFO, blockTimeMs: HEAD.timestampMs }, block });
+    expect(evidence.kind).toBe('paid');
+  });
+
+  it('names what the receipt says', () => {
+    expect(withInfo({ receiptResult: 'REVERT' })).toMatchObject({
+      reason: 'the receipt says REVERT, not SUCCESS',
+    });
+    expect(withInfo({ receiptResult: null })).toMatchObject({
+      reason: 'the receipt says nothing, not SUCCESS',
+    });
   });
 
   it('shows it absent when it holds neither half', () => {
@@ -98,7 +117,7 @@ describe('one node about one transaction', () => {
     ['the block itself is not there', { block: null }],
     ['the transaction has no result yet', { transaction: { txId: TX, contractRet: null } }],
   ])('tells nothing when %s', (_, over) => {
-    expect(judge(over).kind).toBe('unknown');
+    expect(judge(over)).toEqual({ kind: 'unknown', reason: IN_WORDS });
   });
 
   it.each([['REVERT'], ['OUT_OF_ENERGY'], ['ILLEGAL_OPERATION']])(
@@ -116,6 +135,15 @@ describe('one node about one transaction', () => {
     ['another transaction id', judge({ transaction: { txId: 'cd'.repeat(32), contractRet: 'SUCCESS' } })],
     ['the info of another transaction', withInfo({ txId: 'cd'.repeat(32) })],
     ['a block from the future', withInfo({ blockTimeMs: HEAD.timestampMs + 1 })],
+    [
+      'a block from the future, which it shows',
+      judge({
+        info: { ...INFO, blockTimeMs: HEAD.timestampMs + 1 },
+        block: { ...BLOCK, timestampMs: HEAD.timestampMs + 1 },
+      }),
+    ],
+    ['no receipt result', withInfo({ receiptResult: null })],
+    ['an event of one topic too many', withInfo({ logs: [{ ...LOG, topics: [...LOG.topics, '00'] }] })],
     ['a block of another height', judge({ block: { ...BLOCK, number: 101 } })],
     ['a block of another time', judge({ block: { ...BLOCK, timestampMs: 300_001 } })],
     ['a block that does not hold it', judge({ block: { ...BLOCK, txIds: ['other'] } })],
@@ -144,7 +172,7 @@ describe('one node about one transaction', () => {
       withInfo({ logs: [{ ...LOG, topics: ['00'.repeat(32), ...LOG.topics.slice(1)] }] }),
     ],
   ])('contradicts itself with %s', (_, evidence) => {
-    expect(evidence.kind).toBe('contradictory');
+    expect(evidence).toEqual({ kind: 'contradictory', reason: IN_WORDS });
   });
 });
 
@@ -218,6 +246,35 @@ describe('several nodes', () => {
   ])('%s', (_, evidences, kind) => {
     expect(joinEvidence(evidences).kind).toBe(kind);
   });
+
+  it.each<[string, Evidence[]]>([
+    ['nobody answered', []],
+    ['one shows it paid and one reverted', [paid, reverted]],
+    ['they show different blocks', [paid, { ...paid, blockId: 'b' }]],
+    ['one is past the block and lacks it', [paid, pastIt]],
+  ])('say in words that %s', (_, evidences) => {
+    expect(joinEvidence(evidences)).toMatchObject({ reason: IN_WORDS });
+  });
+});
+
+describe('a fee', () => {
+  const paid: Evidence = { kind: 'paid', blockId: 'a', blockNumber: 5, blockTimeMs: 1, feeMicro: 1_000n };
+
+  it('is believed up to ten times of what was reserved for it', () => {
+    for (const evidence of [paid, { ...paid, kind: 'reverted', reason: 'REVERT' } as const]) {
+      expect(doubtFee(evidence, 100n)).toBe(evidence);
+      expect(doubtFee(evidence, 99n)).toEqual({ kind: 'contradictory', reason: IN_WORDS });
+    }
+  });
+
+  it('is nobody’s concern where nothing was included', () => {
+    for (const evidence of [
+      { kind: 'absent', headNumber: 4 },
+      { kind: 'unknown', reason: '' },
+    ] as const) {
+      expect(doubtFee(evidence, 0n)).toBe(evidence);
+    }
+  });
 });
 
 describe('absence by two nodes', () => {
@@ -240,6 +297,22 @@ describe('absence by two nodes', () => {
     ['one node alone', [lacking('a', 160)]],
     ['one node asked twice', [lacking('a', 160), lacking('a', 161)]],
     ['two ports of one host', [lacking('a.example:8090', 160), lacking('a.example:8091', 160)]],
+    [
+      'two ports of a host that only looks like this machine',
+      [lacking('a127.0:8090', 160), lacking('a127.0:8091', 160)],
+    ],
+    [
+      'a node that holds one half',
+      [{ ...lacking('a', 160), info: INFO }, lacking('b', 160), lacking('c', 160)],
+    ],
+    [
+      'a node that holds the other half',
+      [
+        { ...lacking('a', 160), transaction: { txId: TX, contractRet: null } },
+        lacking('b', 160),
+        lacking('c', 160),
+      ],
+    ],
     ['a node that is not past the margin', [lacking('a', 160), lacking('b', 159)]],
     ['a node that holds it', [lacking('a', 160), lacking('b', 160), testimony({ node: 'c' })]],
     ['nobody', []],

@@ -68,7 +68,14 @@ describe('a TRON address', () => {
     );
   });
 
-  it.each(['', '41', 'a614f803b6fd780986a42c78ec9c7f77e6ded13c', 'zz'.repeat(21)])('is not hex %j', (hex) => {
+  it.each([
+    '',
+    '41',
+    'a614f803b6fd780986a42c78ec9c7f77e6ded13c',
+    'zz'.repeat(21),
+    '0041a614f803b6fd780986a42c78ec9c7f77e6ded13c',
+    '41a614f803b6fd780986a42c78ec9c7f77e6ded13c00',
+  ])('is not hex %j', (hex) => {
     expect(addressFromHex(hex)).toBeUndefined();
   });
 });
