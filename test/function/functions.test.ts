@@ -14,6 +14,7 @@ beforeAll(async () => {
     settings: {
       TRON_TIMEOUT_SECONDS: '4',
       TRON_EXPIRATION_SECONDS: '8',
+      TRON_EXPIRATION_MARGIN_SECONDS: '2',
       PAYMENT_APPROVAL_ABOVE_TRX: '100',
     },
   });
