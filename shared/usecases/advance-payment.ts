@@ -452,7 +452,9 @@ async function end(
   included: Extract<Evidence, { kind: 'paid' | 'reverted' }> | null = null,
 ): Promise<Progress> {
   const { ledger } = engine;
-  const settleAtMs = status === 'needs_review' ? null : nowMs;
+  // Who closes its account later has a lease on it, which goes on: nobody else need come for that.
+  const closeAtMs = options.leaveOpen === true ? (payment.settleAtMs ?? nowMs) : nowMs;
+  const settleAtMs = status === 'needs_review' ? null : closeAtMs;
   const ended = { status, reason, endedAtMs: Math.max(nowMs, included?.blockTimeMs ?? 0), settleAtMs };
   const how: PaymentEnd = {
     status,

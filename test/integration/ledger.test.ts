@@ -293,6 +293,23 @@ describe.each([
     expect(again.payments.map(({ id }) => id).slice(0, 2)).toEqual([notYet.id, late.id]);
   });
 
+  it('gives each of several settlers a page of its own, though all look at once', async () => {
+    const ledger = open();
+    await ledger.readBreaker();
+    const ids = [];
+    for (let index = 0; index < 8; index += 1) {
+      const stored = payment({ settleAtMs: START_MS + index });
+      await ledger.insertPayment(stored);
+      ids.push(stored.id);
+    }
+    const pages = await Promise.all(
+      [1, 2, 3, 4].map((owner) =>
+        ledger.claimDue({ owner: `owner-${owner}`, untilMs: START_MS + 60_000 }, START_MS + 10, 2),
+      ),
+    );
+    expect(pages.flatMap(({ payments }) => payments.map(({ id }) => id)).sort()).toEqual(ids.sort());
+  });
+
   it('tells when the first of all that is unfinished is due', async () => {
     const ledger = open();
     await ledger.readBreaker();

@@ -47,6 +47,8 @@ import {
  * entry was removed before the next one was pushed.
  */
 const NOTED_IDS_MAX = 40;
+/** Settlers that may be faster, one after the other, before one takes it that they need no help. */
+const CLAIMS_MAX = 5;
 /** Payments of one batch that are inserted at once. */
 const INSERTS_AT_ONCE = 10;
 
@@ -89,28 +91,33 @@ export function documentLedger(store: DocumentStore): Ledger {
     },
 
     async claimDue(lease, nowMs, limit) {
-      const due = await store.find<PaymentDocument | BatchDocument>(
-        PAYMENTS,
-        { settleAtMs: { $lte: nowMs } },
-        { sort: { settleAtMs: 1 }, limit, only: ['settleAtMs'] },
-      );
-      if (due.length === 0) return { payments: [], batches: [] };
-      const ids = due.map(({ _id }) => _id);
-      await store.updateMany(
-        PAYMENTS,
-        { _id: { $in: ids }, settleAtMs: { $lte: nowMs } },
-        { $set: { leaseOwner: lease.owner, settleAtMs: lease.untilMs } },
-      );
-      const held = await store.find<PaymentDocument | BatchDocument>(PAYMENTS, {
-        _id: { $in: ids },
-        leaseOwner: lease.owner,
-        settleAtMs: lease.untilMs,
-      });
-      held.sort((a, b) => ids.indexOf(a._id) - ids.indexOf(b._id));
-      return {
-        payments: held.flatMap((document) => (isBatchDocument(document) ? [] : [paymentFrom(document)])),
-        batches: held.flatMap((document) => (isBatchDocument(document) ? [batchFrom(document)] : [])),
-      };
+      for (let claim = 0; claim < CLAIMS_MAX; claim += 1) {
+        const due = await store.find(
+          PAYMENTS,
+          { settleAtMs: { $lte: nowMs } },
+          { sort: { settleAtMs: 1 }, limit, only: ['settleAtMs'] },
+        );
+        if (due.length === 0) break;
+        const ids = due.map(({ _id }) => _id);
+        await store.updateMany(
+          PAYMENTS,
+          { _id: { $in: ids }, settleAtMs: { $lte: nowMs } },
+          { $set: { leaseOwner: lease.owner, settleAtMs: lease.untilMs } },
+        );
+        const held = await store.find<PaymentDocument | BatchDocument>(PAYMENTS, {
+          _id: { $in: ids },
+          leaseOwner: lease.owner,
+          settleAtMs: lease.untilMs,
+        });
+        // All of them went to somebody who was faster: what is due after them is still to be had.
+        if (held.length === 0) continue;
+        held.sort((a, b) => ids.indexOf(a._id) - ids.indexOf(b._id));
+        return {
+          payments: held.flatMap((document) => (isBatchDocument(document) ? [] : [paymentFrom(document)])),
+          batches: held.flatMap((document) => (isBatchDocument(document) ? [batchFrom(document)] : [])),
+        };
+      }
+      return { payments: [], batches: [] };
     },
 
     async putOff({ owner, untilMs }, ids, settleAtMs) {
