@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Client } from 'undici';
 
 export interface Distribution {
@@ -58,4 +60,20 @@ export async function measureThroughput(lanes: readonly Target[], durationMs: nu
 
 export function medianOf(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
+
+export interface HeapSample {
+  readonly payments: number;
+  readonly heapMiB: number;
+  readonly rssMiB: number;
+}
+
+/** What is left on the heap after a full collection. */
+export function sampleHeap(payments: number): HeapSample {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
+  collect();
+  const { heapUsed, rss } = process.memoryUsage();
+  return { payments, heapMiB: heapUsed / 2 ** 20, rssMiB: rss / 2 ** 20 };
 }

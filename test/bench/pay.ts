@@ -1,7 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import type { Context } from 'aws-lambda';
 import { startDatabase } from '../../deploy/local/database/start-database.ts';
 import { buildApp } from '../../functions/pay/app.ts';
@@ -16,7 +14,7 @@ import { freePort } from '../support/ports.ts';
 import { seedBusyBreaker } from './busy-breaker.ts';
 import { ENGINE_NEEDS, type EngineConfig, engineEnvironment, RECIPIENT } from './engine-environment.ts';
 import { functionUrlEvent } from './event.ts';
-import { distributionOf } from './measure.ts';
+import { distributionOf, type HeapSample, sampleHeap } from './measure.ts';
 import { judge, writeReport } from './report.ts';
 import { BareSequence, RoundTripRecorder, type Score, scoreOf } from './round-trips.ts';
 import { onStage, type Stage } from './stage.ts';
@@ -288,12 +286,6 @@ async function compare(service: Service, bare: BareSequence, pairs: number) {
     .concat({ name: 'of it signing', ...distributionOf(service.signingMs), cpuMs: Number.NaN });
 }
 
-interface HeapSample {
-  readonly payments: number;
-  readonly heapMiB: number;
-  readonly rssMiB: number;
-}
-
 /** Pays on and on, and looks at what is left on the heap after a full collection. */
 async function watchHeap(service: Service, payments: number): Promise<HeapSample[]> {
   const marks = [0, 0.25, 0.5, 0.75, 1].map((share) => Math.round(payments * share));
@@ -315,15 +307,6 @@ async function watchHeap(service: Service, payments: number): Promise<HeapSample
     samples.push(sample);
   }
   return samples;
-}
-
-export function sampleHeap(payments: number): HeapSample {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  collect();
-  collect();
-  const { heapUsed, rss } = process.memoryUsage();
-  return { payments, heapMiB: heapUsed / 2 ** 20, rssMiB: rss / 2 ** 20 };
 }
 
 function report(

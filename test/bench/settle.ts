@@ -25,7 +25,7 @@ import { freePorts } from '../support/ports.ts';
 import { attempt, payment } from '../support/stored-payment.ts';
 import { busyBreaker } from './busy-breaker.ts';
 import { ENGINE_NEEDS, type EngineConfig } from './engine-environment.ts';
-import { sampleHeap } from './pay.ts';
+import { type HeapSample, sampleHeap } from './measure.ts';
 import { judge, writeReport } from './report.ts';
 import { Stage } from './stage.ts';
 
@@ -233,7 +233,7 @@ interface Drain {
   readonly cpuSeconds: number;
   readonly runs: number;
   readonly trips: Trips;
-  readonly heap: readonly { readonly payments: number; readonly heapMiB: number; readonly rssMiB: number }[];
+  readonly heap: readonly HeapSample[];
 }
 
 /** Runs the settle function's own runs, one after the other, until nothing is left. */
