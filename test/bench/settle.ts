@@ -203,7 +203,7 @@ async function makeBacklog(
       });
       rows.push(paymentDocument({ ...stored, attempts: [signed] }, true));
       if (rows.length >= INSERTS) await collection.insertMany(rows.splice(0));
-      if (made % 1_000 === 0) console.log(`${made} of ${count} payments broadcast`);
+      if ((index + 1) % 1_000 === 0) console.log(`${index + 1} of ${count} payments broadcast`);
     }
   };
   await Promise.all(Array.from({ length: WIDTH }, lane));
