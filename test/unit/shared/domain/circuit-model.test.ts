@@ -192,6 +192,7 @@ function play(circuitRules: CircuitRules, steps: readonly Step[]): History {
 
 function agree(circuit: Circuit, history: History, circuitRules: CircuitRules, nowMs: number): void {
   const { kind, beganAtMs } = history.now;
+  assert.equal(circuit.kind, kind === 'tripped' ? 'open' : kind);
   switch (circuit.kind) {
     case 'closed':
       assert.equal(kind, 'closed');
