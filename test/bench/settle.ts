@@ -32,7 +32,11 @@ import { Stage } from './stage.ts';
 /** What this benchmark is held to; a miss is shown, and is no failure of the run. */
 const GOALS = { paymentsPerSecond: 100, heapGrowthMiB: 4 };
 
-const FULL = 10_000;
+/**
+ * The emulator that stands for MongoDB where there is none has no index on what is due, and reads the whole backlog for
+ * each page: a larger one measures that alone. `--payments 10000` is for a real server.
+ */
+const FULL = 2_000;
 const QUICK = 400;
 const AMOUNT_MICRO = 1_000n;
 const FEE_MAX_MICRO = 2_000_000n;
