@@ -28,6 +28,8 @@ export interface PlayOptions {
 /** More calls than any schedule needs: what makes them never ends. */
 const CALLS_MAX = 20_000;
 const ROUNDS_MAX = 120;
+/** A lone settler waits at most for the hour by which a clock may have been ahead. */
+const WAIT_MS_MAX = 4_000_000;
 const OPERATOR = { by: 'operator', reason: 'all is well again' };
 
 /** Plays the schedule that a seed decides, lets a lone settler end it, and judges what it left. */
@@ -134,7 +136,10 @@ class Play implements Stage {
     await perform(world, world.engine(null), { kind: 'pay', order, respondAsync: false }, 'caller');
     chain.heal();
     if (this.#begins === 'with_an_expired_attempt') {
-      world.pass(rules.expirationMs + rules.expirationMarginMs + random.between(0, 15_000));
+      const { expirationMs, expirationMarginMs, payByMs, leaseMs } = rules;
+      // One lease of a settler before the last moment to pay, or at any time.
+      const beforeLastMs = random.chance(0.6) ? payByMs - leaseMs - random.between(500, 8_000) : 0;
+      world.pass(Math.max(beforeLastMs, expirationMs + expirationMarginMs + random.between(0, 15_000)));
     }
   }
 
@@ -247,8 +252,16 @@ class Play implements Stage {
     if (circuit.kind === 'open') {
       return Math.max(3_000, circuit.openedAtMs + rules.circuit.recoveryTimeoutMs - nowMs);
     }
-    const instants =
-      circuit.kind === 'half_open' ? circuit.permits.map(({ expiresAtMs }) => expiresAtMs) : [];
+    if (circuit.kind === 'half_open') {
+      const heldUntilMs = circuit.permits
+        .map(({ expiresAtMs }) => expiresAtMs)
+        .filter((atMs) => atMs > nowMs);
+      // So it is while others, who died, hold all the permits.
+      if (heldUntilMs.length >= rules.circuit.halfOpenMaxCalls) {
+        return Math.max(3_000, Math.min(WAIT_MS_MAX, Math.min(...heldUntilMs) - nowMs));
+      }
+    }
+    const instants: number[] = [];
     for (const { settleAtMs } of documents) if (settleAtMs !== undefined) instants.push(settleAtMs);
     return instants.length === 0 ? 3_000 : Math.max(3_000, Math.min(...instants) - nowMs);
   }
