@@ -20,6 +20,7 @@ import type { Ledger } from '../../shared/ports/ledger.ts';
 import type { PaymentNetwork } from '../../shared/ports/payment-network.ts';
 import { fingerprintOf } from '../../shared/usecases/claims.ts';
 import type { payOut } from '../../shared/usecases/pay-out.ts';
+import type { FocusName } from './world.ts';
 
 /**
  * A fault that is put into the engine, for the simulation to find: production's own code, of which one condition,
@@ -27,6 +28,8 @@ import type { payOut } from '../../shared/usecases/pay-out.ts';
  */
 export interface Mutant {
   readonly name: string;
+  /** What the schedules are about that look for it; all kinds, where none is named. */
+  readonly focus?: FocusName;
   /** Reads see what only the primary holds. */
   readonly readConcern?: 'local';
   /** Any block is taken for a solid one. */
@@ -113,6 +116,7 @@ export const PROTOCOL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'payment read before the breaker',
+    focus: 'refusals',
     ledger: (ledger, { store }) => {
       let seen = new Map<string, PaymentDocument>();
       let transitions: readonly Transition[] = [];
@@ -179,7 +183,11 @@ export const PROTOCOL_MUTANTS: readonly Mutant[] = [
     name: 'taken out whether it is there or not',
     ledger: forgetting('takeOutReservation', 'transitions.id'),
   },
-  { name: 'closed whichever attempt is out', ledger: forgetting('closePayment', 'attemptNumber') },
+  {
+    name: 'closed whichever attempt is out',
+    focus: 'expiry',
+    ledger: forgetting('closePayment', 'attemptNumber'),
+  },
   { name: 'signed whatever the state', ledger: forgetting('storeSigned', 'status') },
   {
     name: 'release clears the notes',
@@ -241,6 +249,7 @@ const CHAIN: readonly Mutant[] = [
   },
   {
     name: 'permit without a lease',
+    focus: 'probing',
     ledger: (ledger) => ({
       ...ledger,
       replaceCircuit: (read, next) =>
@@ -278,9 +287,21 @@ const FURTHER: readonly Mutant[] = [
       'slotsVersion',
     ),
   },
-  { name: 'slots charged over newer ones', ledger: forgetting('applyClosings', 'slotsVersion') },
-  { name: 'circuit replaced whatever it is by now', ledger: forgetting('replaceCircuit', 'circuit') },
-  { name: 'accepted again whichever attempt is out', ledger: forgetting('reaccept', 'attemptNumber') },
+  {
+    name: 'slots charged over newer ones',
+    focus: 'limits',
+    ledger: forgetting('applyClosings', 'slotsVersion'),
+  },
+  {
+    name: 'circuit replaced whatever it is by now',
+    focus: 'probing',
+    ledger: forgetting('replaceCircuit', 'circuit'),
+  },
+  {
+    name: 'accepted again whichever attempt is out',
+    focus: 'expiry',
+    ledger: forgetting('reaccept', 'attemptNumber'),
+  },
 ];
 
 export const MUTANTS: readonly Mutant[] = [...PROTOCOL_MUTANTS, ...CHAIN, ...FURTHER];

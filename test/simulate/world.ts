@@ -90,7 +90,8 @@ const FOCUSES = {
   },
 } as const satisfies Record<string, Focus>;
 
-const FOCUS_NAMES = Object.keys(FOCUSES) as (keyof typeof FOCUSES)[];
+export type FocusName = keyof typeof FOCUSES;
+const FOCUS_NAMES = Object.keys(FOCUSES) as FocusName[];
 
 /** One process: an instance of a function with its own clock and connection. Where it dies, another takes its place. */
 export class Instance {
@@ -143,7 +144,7 @@ export class SimulatedWorld {
     this.random = random;
     this.#mutant = mutant;
     this.#trace = trace;
-    this.focus = random.chance(0.3) ? FOCUSES.anything : FOCUSES[random.pick(FOCUS_NAMES)];
+    this.focus = FOCUSES[mutant?.focus ?? (random.chance(0.3) ? 'anything' : random.pick(FOCUS_NAMES))];
     this.rules = drawRules(random, this.focus);
     this.orders = drawOrders(random, this.focus);
     this.store = new ReplicaSet(() => this.nowMs);
@@ -348,7 +349,8 @@ function drawRules(random: Random, focus: Focus): PaymentRules {
     payByMs: random.pick(focus === FOCUSES.expiry ? [50_000, 65_000, 80_000] : [25_000, 60_000, 90_000]),
     approveByMs: 60_000,
     recheckMs: 40_000,
-    leaseMs: 20_000,
+    // A short one hardly keeps two settlers apart.
+    leaseMs: focus === FOCUSES.expiry ? random.pick([1_000, 20_000]) : 20_000,
     revisitMs: 3_000,
     rebroadcastMs: 5_000,
     auditIntervalMs: 8_000,
