@@ -13,6 +13,8 @@ import { type Failure, onWorkers, type Tally } from './workers.ts';
 const BATCH = 250;
 /** A mutant that lives longer than so many schedules is not caught. */
 const MUTANT_SCHEDULES_MAX = 20_000;
+/** Of the table's last column. */
+const DETAIL_LENGTH = 80;
 
 await runCommand('npm run simulate', async () => {
   const options = readOptions(process.argv.slice(2));
@@ -106,10 +108,14 @@ async function catchMutants({ seed, workers }: SimulateOptions): Promise<number>
     progress.tell(
       failure === undefined || violation === undefined
         ? `${name.padEnd(width)}  NOT CAUGHT in ${MUTANT_SCHEDULES_MAX} schedules`
-        : `${name.padEnd(width)}  ${String(failure.seed - seed + 1).padStart(6)}  ${violation.rule}: ${violation.detail}`,
+        : `${name.padEnd(width)}  ${String(failure.seed - seed + 1).padStart(6)}  ${shorten(`${violation.rule}: ${violation.detail}`)}`,
     );
   }
   const missed = MUTANTS.length - found.size;
   progress.tell(missed === 0 ? `all ${MUTANTS.length} mutants caught` : `${missed} mutants NOT CAUGHT`);
   return missed === 0 ? 0 : 1;
+}
+
+function shorten(text: string): string {
+  return text.length <= DETAIL_LENGTH ? text : `${text.slice(0, DETAIL_LENGTH - 1)}…`;
 }

@@ -185,7 +185,7 @@ export const PROTOCOL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'closed whichever attempt is out',
-    focus: 'expiry',
+    focus: 'retries',
     ledger: forgetting('closePayment', 'attemptNumber'),
   },
   { name: 'signed whatever the state', ledger: forgetting('storeSigned', 'status') },

@@ -60,6 +60,8 @@ export async function playSchedule(seed: number, options: PlayOptions = {}): Pro
   };
 }
 
+/** Nobody is led further than this. */
+const LEAD_MAX = 100;
 /** The calls that change something for all. */
 const CHANGES: ReadonlySet<string> = new Set(['insertOne', 'updateOne', 'broadcast']);
 /** Where a settler stands before it begins. */
@@ -92,9 +94,10 @@ class Play implements Stage {
     });
     this.#begins = random.chance(0.8) ? focus.begins : undefined;
     // One pays, or nothing would happen.
-    this.#scripts = this.instances.map((_, index) =>
-      drawScript(random, world, index === 0 && this.#begins === undefined),
-    );
+    this.#scripts = this.instances.map((_, index) => [
+      ...this.#beginOfScript(index),
+      ...drawScript(random, world, index === 0 && this.#begins === undefined),
+    ]);
     this.#living = processes;
     this.#mixture = drawMixture(world, focus.frequent);
     this.#weight = this.#mixture.reduce((sum, [, weight]) => sum + weight, 0);
@@ -113,6 +116,7 @@ class Play implements Stage {
       void this.#live(instance, this.#scripts[index] ?? []);
     }
     await idle();
+    if (this.#begins === 'amid_a_retry') await this.#leadAmidARetry();
     const happeningsMax = random.between(20, 100);
     while (this.happenings < happeningsMax && this.#living > 0) {
       this.happenings += 1;
@@ -131,7 +135,7 @@ class Play implements Stage {
     const [order] = orders;
     if (this.#begins === undefined || order === undefined) return;
     world.tell(() => `it begins ${this.#begins}`);
-    if (this.#begins === 'with_a_refused_key') chain.refusal = 'insufficient_funds';
+    if (this.#begins !== 'with_an_expired_attempt') chain.refusal = 'insufficient_funds';
     for (const node of chain.nodes) node.reception = 'drops';
     await perform(world, world.engine(null), { kind: 'pay', order, respondAsync: false }, 'caller');
     chain.heal();
@@ -141,6 +145,41 @@ class Play implements Stage {
       const beforeLastMs = random.chance(0.6) ? payByMs - leaseMs - random.between(500, 8_000) : 0;
       world.pass(Math.max(beforeLastMs, expirationMs + expirationMarginMs + random.between(0, 15_000)));
     }
+  }
+
+  #beginOfScript(index: number): readonly Act[] {
+    const [order] = this.world.orders;
+    if (this.#begins !== 'amid_a_retry' || order === undefined) return [];
+    if (index === 0) return [{ kind: 'pay', order, respondAsync: false }];
+    return index === 1 ? [{ kind: 'settle' }] : [];
+  }
+
+  /**
+   * The first process asks for a refused key again and stands still, having read the attempt that a settler made
+   * meanwhile. That attempt expires, and the second process stands before it stores the next one while the last moment
+   * to pay passes.
+   */
+  async #leadAmidARetry(): Promise<void> {
+    const { world } = this;
+    const { chain, random, rules } = world;
+    const [asking, signing] = this.instances;
+    if (asking === undefined || signing === undefined) return;
+    const payment = () => [...world.documents][0];
+    await this.#leadUntil(asking, () => payment()?.generation === 1);
+    for (const node of chain.nodes) node.reception = 'drops';
+    world.pass(rules.leaseMs + 1);
+    await settleOnce(world, world.engine(null));
+    await this.#step(asking);
+    chain.heal();
+    world.pass(Math.max(0, (payment()?.payByMs ?? 0) - world.nowMs - random.between(500, 6_000)));
+    await this.#leadUntil(signing, () => payment()?.attemptNumber === 2);
+    await this.#leadUntil(signing, () => signing.actor.waiting.some(({ name }) => name === 'updateOne'));
+    world.pass(Math.max(0, (payment()?.payByMs ?? 0) - world.nowMs) + random.between(0, 2_000));
+    world.tell(() => 'so far it was led');
+  }
+
+  async #leadUntil({ actor }: Instance, isThere: () => boolean): Promise<void> {
+    for (let call = 0; call < LEAD_MAX && actor.canStep && !isThere(); call += 1) await actor.step();
   }
 
   /** Everything works again: a lone settler ends what is left, before and after the last ones wake. */

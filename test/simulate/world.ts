@@ -49,7 +49,7 @@ interface Focus {
   readonly idleRuns: number;
   readonly frequent: Partial<Record<HappeningName | 'time', number>>;
   /** What has become of the first order before the processes start. */
-  readonly begins?: 'with_an_expired_attempt' | 'with_a_refused_key';
+  readonly begins?: 'with_an_expired_attempt' | 'with_a_refused_key' | 'amid_a_retry';
 }
 
 const FOCUSES = {
@@ -71,6 +71,15 @@ const FOCUSES = {
     idleRuns: 0.4,
     frequent: { refusal_by_the_chain: 3, freeze: 4 },
     begins: 'with_a_refused_key',
+  },
+  /** One who asked again holds what it saw of an attempt that has expired since, while another signs the next. */
+  retries: {
+    ordersMax: 1,
+    payersOfTen: 2,
+    settlersOfTen: 8,
+    idleRuns: 0.03,
+    frequent: { freeze: 3, time: 4 },
+    begins: 'amid_a_retry',
   },
   /** A network that comes and goes, and processes that die while they ask whether it is back. */
   probing: {
@@ -324,6 +333,7 @@ export class SimulatedWorld {
 
 function drawRules(random: Random, focus: Focus): PaymentRules {
   const hourMs = random.pick([60_000, 90_000]);
+  const isOfAttempts = focus === FOCUSES.expiry || focus === FOCUSES.retries;
   return {
     limits: {
       USDT: { hourlyMicro: 100n, dailyMicro: 170n },
@@ -344,9 +354,9 @@ function drawRules(random: Random, focus: Focus): PaymentRules {
     },
     contract: CONTRACT,
     confirmationsRequired: random.between(0, 3),
-    expirationMs: focus === FOCUSES.expiry ? 15_000 : random.pick([15_000, 30_000]),
+    expirationMs: isOfAttempts ? 15_000 : random.pick([15_000, 30_000]),
     expirationMarginMs: 3_000,
-    payByMs: random.pick(focus === FOCUSES.expiry ? [50_000, 65_000, 80_000] : [25_000, 60_000, 90_000]),
+    payByMs: random.pick(isOfAttempts ? [50_000, 65_000, 80_000] : [25_000, 60_000, 90_000]),
     approveByMs: 60_000,
     recheckMs: 40_000,
     // A short one hardly keeps two settlers apart.
