@@ -178,10 +178,9 @@ describe('the database of one machine', () => {
       await counters.insertOne({ _id: 'hot', version: 0n, writer: -1, pad: PAD });
       const wins = new Map<bigint, number>();
       let losses = 0;
-      const deadlineMs = Date.now() + 2_000;
       const contend = async (writer: number) => {
         let newest = 0n;
-        while (Date.now() < deadlineMs) {
+        while (wins.size < 300 || losses === 0) {
           const seen = await read(counters);
           // What a connection has read or written once is never followed by an older state.
           expect(seen.version).toBeGreaterThanOrEqual(newest);
@@ -205,8 +204,6 @@ describe('the database of one machine', () => {
       await Promise.all(Array.from({ length: 8 }, (_, writer) => contend(writer)));
       const final = await read(counters);
       expect(final.version).toBe(BigInt(wins.size));
-      expect(wins.size).toBeGreaterThan(50);
-      expect(losses).toBeGreaterThan(0);
     } finally {
       await client.close();
     }
@@ -217,10 +214,9 @@ describe('the database of one machine', () => {
     try {
       const pairs = client.db('t').collection<{ _id: string; a: bigint; list: bigint[]; b: bigint }>('pairs');
       await pairs.insertOne({ _id: 'p', a: 0n, list: [], b: 0n });
-      const deadlineMs = Date.now() + 1_000;
       let reads = 0;
       const writer = async () => {
-        while (Date.now() < deadlineMs) {
+        while (reads < 500) {
           await pairs.updateOne(
             { _id: 'p' },
             { $inc: { a: 1n, b: 1n }, $push: { list: { $each: [1n], $slice: -50 } } },
@@ -228,7 +224,7 @@ describe('the database of one machine', () => {
         }
       };
       const reader = async () => {
-        while (Date.now() < deadlineMs) {
+        while (reads < 500) {
           const seen = await pairs.findOne({ _id: 'p' });
           reads += 1;
           expect(seen?.b).toBe(seen?.a);
@@ -236,11 +232,12 @@ describe('the database of one machine', () => {
         }
       };
       await Promise.all([writer(), writer(), reader(), reader(), reader()]);
-      expect(reads).toBeGreaterThan(50);
     } finally {
       await client.close();
     }
   });
+
+  const PAD_BYTES = 20_000;
 
   it('does not let its file grow with the number of changes', async (context) => {
     const client = await connect();
@@ -250,19 +247,14 @@ describe('the database of one machine', () => {
     }
     try {
       const counters = client.db('t').collection<Counter>('counters');
-      await counters.insertOne({ _id: 'hot', version: 0n, writer: 0, pad: 'y'.repeat(20_000) });
-      const growth = async () => {
-        const { size: before } = await stat(join(dataDir, 'database.mv'));
-        const deadlineMs = Date.now() + 2_000;
-        const change = async () => {
-          while (Date.now() < deadlineMs) await counters.updateOne({ _id: 'hot' }, { $inc: { version: 1n } });
-        };
-        await Promise.all([change(), change(), change()]);
-        return (await stat(join(dataDir, 'database.mv'))).size - before;
-      };
-      // Replaced data is kept for a second, then its space is used again: the growth ends.
-      const first = await growth();
-      expect(await growth()).toBeLessThan(first / 2);
+      await counters.insertOne({ _id: 'hot', version: 0n, writer: 0, pad: 'y'.repeat(PAD_BYTES) });
+      const changes = 2_000;
+      for (let change = 0; change < changes; change += 1) {
+        await counters.updateOne({ _id: 'hot' }, { $inc: { version: 1n } });
+      }
+      // Each change writes the document anew. Replaced data is kept for a second, then its space is used again.
+      const { size } = await stat(join(dataDir, 'database.mv'));
+      expect(size).toBeLessThan((changes * PAD_BYTES) / 2);
     } finally {
       await client.close();
     }

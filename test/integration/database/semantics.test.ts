@@ -2,7 +2,7 @@
  * What the ledger relies on, asked of whichever database this machine has: the emulator must answer as MongoDB
  * would. Every expectation here is MongoDB's documented behaviour.
  */
-import { Binary, type Collection, type Document, type Filter, Long, MongoServerError } from 'mongodb';
+import { type Collection, type Document, type Filter, Long, MongoServerError } from 'mongodb';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { startDatabase } from '../../../deploy/local/database/start-database.ts';
 import { useDatabase } from '../../support/database.ts';
@@ -367,16 +367,14 @@ describe('values', () => {
     const signedBytes = Buffer.from(Array.from({ length: 300 }, (_, n) => n % 256));
     const document = {
       _id: 'a',
-      signedBytes: new Binary(signedBytes),
+      signedBytes,
       at: new Date(1_700_000_000_123),
       yes: true,
       none: null,
       deep: { list: [[1], { a: [] }] },
     };
     await collection.insertOne(document);
-    const stored = await collection.findOne({ _id: 'a' });
-    expect(stored).toEqual(document);
-    expect(Buffer.from(stored?.signedBytes.buffer).equals(signedBytes)).toBe(true);
+    expect(await collection.findOne({ _id: 'a' })).toEqual(document);
   });
 
   it('keep the order of fields and keys with unusual characters', async () => {
