@@ -11,11 +11,10 @@ import {
   paymentDocument,
 } from '../../shared/adapters/mongo/documents.ts';
 import type { Attempt, Payment } from '../../shared/domain/payment.ts';
-import { parseTronAddress } from '../../shared/domain/tron-address.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
 import { closeAccounts, guardOf, noteOf, reserve } from '../../shared/usecases/reserve-and-close.ts';
+import { attempt, payment as storedPayment } from '../support/stored-payment.ts';
 import { busyBreaker } from './busy-breaker.ts';
-import { RECIPIENT } from './engine-environment.ts';
 
 /**
  * Ways to admit a payment under one shared limit. Each does what an admission by the breaker does, in this order:
@@ -291,54 +290,25 @@ export async function insertConfirmed(db: Db, engine: Engine, count: number): Pr
 
 function newPayment({ ids }: Engine): Payment {
   const nowMs = Date.now();
-  const recipient = parseTronAddress(RECIPIENT);
-  if (recipient === undefined) throw new Error('the recipient is no address');
-  return {
+  return storedPayment({
     id: `pay_${ids.next()}`,
-    asset: 'USDT',
     amountMicro: AMOUNT_MICRO,
-    recipient,
-    reference: null,
-    caller: 'gateway',
     idempotencyKey: ids.next(),
-    batchId: null,
-    fingerprint: '0'.repeat(64),
-    status: 'accepted',
-    generation: 0,
-    attemptNumber: 1,
-    reservationId: null,
-    closeId: null,
-    notedIds: [],
-    feeReservedMicro: 0n,
-    approvedBy: null,
-    attempts: [],
     history: [{ atMs: nowMs, event: 'accepted', detail: 'asked by gateway' }],
     createdAtMs: nowMs,
     payByMs: nowMs + 3_600_000,
-    endedAtMs: null,
-    reason: null,
     settleAtMs: nowMs + 60_000,
     leaseOwner: ids.next(),
-    lastBroadcastAtMs: null,
-  };
+  });
 }
 
 /** As large as one of a USDT transfer. */
 function newAttempt(): Attempt {
   const nowMs = Date.now();
-  return {
-    number: 1,
-    txId: randomBytes(32).toString('hex'),
+  return attempt({
     sealed: randomBytes(320),
-    referenceBlockNumber: 1,
-    referenceBlockId: '0'.repeat(64),
     expirationMs: nowMs + 300_000,
     feeLimitMicro: FEE_MICRO,
     signedAtMs: nowMs,
-    outcome: 'live',
-    answers: [],
-    blockNumber: null,
-    blockTimeMs: null,
-    feeMicro: null,
-  };
+  });
 }

@@ -20,6 +20,7 @@ import type { Ledger } from '../../shared/ports/ledger.ts';
 import type { PaymentNetwork } from '../../shared/ports/payment-network.ts';
 import { fingerprintOf } from '../../shared/usecases/claims.ts';
 import type { payOut } from '../../shared/usecases/pay-out.ts';
+import { payment as storedPayment } from '../support/stored-payment.ts';
 import type { FocusName } from './world.ts';
 
 /**
@@ -379,29 +380,14 @@ function outstandingBy(amounts: Amounts, feeMicro: bigint): Record<string, bigin
 
 /** What a key stands for that was claimed before anybody asked whether it could be paid. */
 function endedPayment({ order, caller, idempotencyKey }: Parameters<typeof payOut>[1]): Payment {
-  return {
+  return storedPayment({
     ...order,
     id: `burned_${idempotencyKey}`,
     caller,
     idempotencyKey,
-    batchId: null,
     fingerprint: fingerprintOf(order),
     status: 'expired',
-    generation: 0,
-    attemptNumber: 1,
-    reservationId: null,
-    closeId: null,
-    notedIds: [],
-    feeReservedMicro: 0n,
-    approvedBy: null,
-    attempts: [],
-    history: [],
-    createdAtMs: 0,
-    payByMs: 0,
     endedAtMs: 0,
-    reason: 'it could not be paid when it was asked for',
     settleAtMs: null,
-    leaseOwner: null,
-    lastBroadcastAtMs: null,
-  };
+  });
 }
