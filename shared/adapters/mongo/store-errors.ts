@@ -28,7 +28,7 @@ export function storeAccess(client: MongoClient): StoreAccess {
     try {
       await client.connect();
     } catch (error) {
-      throw error instanceof MongoError ? unavailable(error) : error;
+      throw isOutOfReach(error) ? unavailable(error) : error;
     }
   }
 
@@ -38,7 +38,7 @@ export function storeAccess(client: MongoClient): StoreAccess {
       try {
         return await read();
       } catch (error) {
-        throw error instanceof MongoError ? unavailable(error) : error;
+        throw isOutOfReach(error) ? unavailable(error) : error;
       }
     },
 
@@ -47,7 +47,7 @@ export function storeAccess(client: MongoClient): StoreAccess {
       try {
         return await write();
       } catch (error) {
-        if (!(error instanceof MongoError) || isDuplicateKey(error)) throw error;
+        if (!isOutOfReach(error) || isDuplicateKey(error)) throw error;
         if (error instanceof MongoServerSelectionError) throw unavailable(error);
         throw new ServiceError('outcome_unknown', 'The database did not acknowledge a change.', {
           retryAfterSeconds: 2,
@@ -58,7 +58,17 @@ export function storeAccess(client: MongoClient): StoreAccess {
   };
 }
 
-function unavailable(cause: MongoError): ServiceError {
+/**
+ * What the driver says, and what Node says of a socket whose other end is gone: the driver lets that pass as it is
+ * where it writes to a connection that has just been closed.
+ */
+function isOutOfReach(error: unknown): error is Error {
+  if (error instanceof MongoError) return true;
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return /^(?:E[A-Z]+|ERR_STREAM_\w+|ERR_SOCKET_\w+)$/.test(code);
+}
+
+function unavailable(cause: Error): ServiceError {
   return new ServiceError('store_unavailable', 'The database is out of reach.', {
     retryAfterSeconds: 5,
     cause,
