@@ -45,16 +45,43 @@ const PORT_REST_MS = 1_200;
 const STEPS_MAX = 70;
 const STEPS_AFTER_MAX = 24;
 /**
- * Counted from the start alone, most would die where lives begin. These are the calls that change something; half of
- * the doomed die soon after the first of one of them.
+ * Counted from the start alone, most would die where lives begin. These are the calls that change something, or look at
+ * the chain; most of the doomed die at the first of one of them, or soon after.
  */
 const TURNING_POINTS: Readonly<Record<ChaosFunction, readonly string[]>> = {
-  pay: ['insertPayment', 'prepareTransfer', 'pushReservation', 'noteReservation', 'storeSigned', 'broadcast'],
-  settle: [
-    'claimDue',
+  pay: [
+    'insertPayment',
+    'prepareTransfer',
     'pushReservation',
+    'noteReservation',
     'storeSigned',
     'broadcast',
+    'recordBroadcast',
+    'dropTransition',
+    'takeOutReservation',
+    'closePayment',
+    'pushClosings',
+    'noteClose',
+    'applyClosings',
+    'insertBatch',
+    'noteBatchReservation',
+    'insertItems',
+    'admitBatch',
+    'refuseBatch',
+    'retryBatch',
+    'approve',
+    'setPause',
+    'recordOrder',
+    'replaceCircuit',
+  ],
+  settle: [
+    'claimDue',
+    'putOff',
+    'pushReservation',
+    'noteReservation',
+    'storeSigned',
+    'broadcast',
+    'recordBroadcast',
     'takeTestimony',
     'walkSolidBlocks',
     'reaccept',
@@ -62,6 +89,17 @@ const TURNING_POINTS: Readonly<Record<ChaosFunction, readonly string[]>> = {
     'pushClosings',
     'noteClose',
     'applyClosings',
+    'takeOutReservation',
+    'dropTransition',
+    'endVisits',
+    'advanceSolidHead',
+    'replaceCircuit',
+    'insertItems',
+    'admitBatch',
+    'claimAudit',
+    'sumHeld',
+    'readHoldings',
+    'storeAudit',
   ],
 };
 
@@ -117,8 +155,10 @@ export class Fleet {
       return { ...FOREVER, killAfterMs: freeze.atMs + freeze.forMs + random.between(100, 2_000), freeze };
     }
     if (random.chance(0.15)) return { ...FOREVER, killAfterMs: random.between(100, 1_800) };
-    const turn = random.chance(0.65) ? random.pick(TURNING_POINTS[this.#options.function]) : '';
-    const dieAt = random.between(1, turn === '' ? STEPS_MAX : STEPS_AFTER_MAX);
+    const turn = random.chance(0.75) ? random.pick(TURNING_POINTS[this.#options.function]) : '';
+    // Just before it, just after it, or some way on.
+    const stepsMax = turn === '' ? STEPS_MAX : random.chance(0.6) ? 2 : STEPS_AFTER_MAX;
+    const dieAt = random.between(1, stepsMax);
     return { dieAt, countFrom: turn, killAfterMs, freeze: null };
   }
 
