@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 /**
  * `npm test` runs three projects: `unit` (pure code and fakes), `integration` (one real part on loopback:
  * a database, a chain, the sidecar) and `function` (the bundles under the real RIE, through the sidecar).
+ * `npm run test:slow` runs `slow`: real processes again, killed at every port call, or replaced one by one.
  */
 export default defineConfig({
   test: {
@@ -26,6 +27,15 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 180_000,
           // One stack of real processes at a time.
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'slow',
+          include: ['test/slow/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 180_000,
           fileParallelism: false,
         },
       },
