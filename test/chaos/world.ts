@@ -51,6 +51,8 @@ const SETTLE_INTERVAL_MS = 200;
 const BLOCK_SECONDS = 0.3;
 const PORTS_AN_INSTANCE = 5;
 const CHAIN_PATIENCE_MS = 60_000;
+/** Of all worlds of a run: an instance's port is free for others to find while nobody lives there. */
+const TAKEN_PORTS = new Set<number>();
 
 /** Everything that a round runs on: real processes, on ports and folders of their own. */
 export class World {
@@ -88,7 +90,7 @@ export class World {
     const { folder, otherNode } = options;
     mkdirSync(folder, { recursive: true });
     const base = markedEnvironment();
-    const taken = new Set<number>();
+    const taken = TAKEN_PORTS;
     const logs: PartLog[] = [];
     const openLog = (name: string): PartLog => {
       const log = new PartLog(join(folder, 'logs', `${name}.log`));
