@@ -45,6 +45,8 @@ export class ReplicaSet {
   lags = false;
   /** How far the primary's clock is off. */
   clockOffsetMs = 0;
+  /** The latest time that any server has told: what has expired by it has expired, whatever others tell later. */
+  latestToldMs = 0;
   /** Writes that are under way although their writers have given them up. */
   readonly late: (() => Promise<unknown>)[] = [];
   /** How many calls were made. */
@@ -166,7 +168,9 @@ export class Connection implements DocumentStore {
   async serverTimeMs(): Promise<number> {
     await this.#turn('serverTimeMs');
     if (this.isCut) throw away();
-    return this.#former() === null ? this.#set.serverTimeMs() : this.#set.formerTimeMs();
+    const nowMs = this.#former() === null ? this.#set.serverTimeMs() : this.#set.formerTimeMs();
+    this.#set.latestToldMs = Math.max(this.#set.latestToldMs, nowMs);
+    return nowMs;
   }
 
   findOne<T extends Document>(name: CollectionName, filter: DocumentFilter): Promise<T | null> {

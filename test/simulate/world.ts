@@ -311,7 +311,7 @@ export class SimulatedWorld {
 
   /**
    * Counts the permits that are out, also those that the document no longer shows: unless its holder has told how
-   * its call went, a permit is out until it expires.
+   * its call went, a permit is out until it expires by the clock of any server that was asked.
    */
   #countPermits(): void {
     if (this.breaker.circuit === this.#circuitText) return;
@@ -323,7 +323,8 @@ export class SimulatedWorld {
       spent = circuit.successes - before.successes;
     } else this.#permits = [];
     const gone = this.#permits.filter(({ id }) => circuit.permits.every((permit) => permit.id !== id));
-    const nowMs = this.store.serverTimeMs();
+    // A lease is as good as the clock: whoever was told an hour too late has rightly given its place away.
+    const nowMs = Math.max(this.store.serverTimeMs(), this.store.latestToldMs);
     this.#permits = [...gone.slice(spent), ...circuit.permits].filter(
       ({ expiresAtMs }) => expiresAtMs > nowMs,
     );
