@@ -245,7 +245,7 @@ async function signAndSend(
   });
 }
 
-/** Stores the attempt; where the acknowledgement was lost, reads whether these very bytes are the stored ones. */
+/** Stores the attempt; where the acknowledgement was lost, reads whether this is what is stored. */
 async function storeSigned(
   engine: Engine,
   guard: ReturnType<typeof guardOf>,
@@ -258,7 +258,11 @@ async function storeSigned(
   } catch (error) {
     if (!(error instanceof ServiceError) || error.code !== 'outcome_unknown') throw error;
     const seen = await engine.ledger.findPayment(guard.paymentId);
-    const isStored = seen !== null && liveAttempt(seen)?.txId === attempt.txId;
+    // Another process may have signed the very same bytes in the same millisecond, under a reservation of its own.
+    const isStored =
+      seen !== null &&
+      liveAttempt(seen)?.txId === attempt.txId &&
+      (note === null || seen.reservationId === note.reservationId);
     // Not there yet does not mean that it never will be; the next visit sees what came of it.
     return isStored ? 'stored' : 'moved';
   }

@@ -435,6 +435,32 @@ describe('a process that wakes late', () => {
     race.expectTruth();
   });
 
+  it('takes out its reservation where another one stored the very same bytes in the same millisecond', async () => {
+    const race = new Race();
+    const { world } = race;
+    const slow = new Actor();
+    const engine = race.engine(slow);
+    // Not made, and not acknowledged: what stands there is the other one's.
+    const storeSigned = () => Promise.reject(new ServiceError('outcome_unknown', 'lost'));
+    const ledger = new Proxy(engine.ledger, {
+      get: (target, name) => (name === 'storeSigned' ? storeSigned : Reflect.get(target, name)),
+    });
+    const asked = payOut({ ...engine, ledger }, requestOf(1));
+    await slow.stopBefore('insertPayment');
+    await slow.step();
+    world.pass(21);
+    await race.settle(race.engine(null));
+    expect(race.payments()).toMatchObject([{ status: 'broadcast' }]);
+    const [stored] = race.payments();
+
+    await slow.finish();
+    await asked;
+
+    await race.settleAlone();
+    expect(race.payments()).toMatchObject([{ status: 'confirmed', reservationId: stored?.reservationId }]);
+    race.expectTruth();
+  });
+
   it('does not note a reservation that was taken out when the payment expired', async () => {
     const race = new Race();
     const { world } = race;
