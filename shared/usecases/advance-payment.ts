@@ -54,7 +54,7 @@ export interface AdvanceOptions {
   readonly reserveOnly?: boolean;
   /** Leave the account of a payment that ends to the caller, who closes many at once. */
   readonly leaveOpen?: boolean;
-  /** Read once for many payments that are followed, before any of them was read. */
+  /** Read once for many payments that are followed together; read anew where it is left out. */
   readonly glance?: Glance;
 }
 
