@@ -23,6 +23,8 @@ export interface SocksServerSettings {
   readonly destinationPort: number | null;
   /** Accepts the connection and then says nothing: before the greeting is answered, or before the connection is. */
   readonly hangsAt?: 'greeting' | 'connection';
+  /** Any free one where none is given. */
+  readonly port?: number;
 }
 
 /** A SOCKS5 proxy (RFC 1928, with user and password by RFC 1929) that, as Tor does, prefers to be told a user. */
@@ -74,7 +76,7 @@ export async function startSocksServer(settings: SocksServerSettings): Promise<S
     client.on('error', () => client.destroy());
     serve(client).catch(() => client.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(settings.port ?? 0, '127.0.0.1', resolve));
   return {
     port: (server.address() as AddressInfo).port,
     requests,

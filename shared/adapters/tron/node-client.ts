@@ -1,4 +1,9 @@
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import {
+  type ClientRequest,
+  type Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingMessage,
+} from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { ServiceError } from '../../domain/errors.ts';
 import { leftOfCallMs } from './call-deadline.ts';
@@ -21,7 +26,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export interface NodeClientSettings {
   readonly url: string;
   readonly dialer: Dialer;
-  /** Separates this client's connections from others', see `Dialer.agentFor`. */
+  /** Separates this client's connections from others', see `Dialer.wayTo`. */
   readonly purpose: string;
   /** From the first byte dialled, the proxy included, to the last byte of the answer. */
   readonly timeoutMs: number;
@@ -34,7 +39,6 @@ const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
 export function nodeClient(settings: NodeClientSettings): NodeClient {
   const base = new URL(settings.url);
-  const agent = settings.dialer.agentFor(base, settings.purpose);
   const send = base.protocol === 'https:' ? httpsRequest : httpRequest;
   const prefix = base.pathname.replace(/\/$/, '');
 
@@ -46,7 +50,7 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
   }
 
   /** Resolves with the head of the answer; the deadline also ends what waits for the proxy. */
-  function dispatch(path: string, body: string, signal: AbortSignal) {
+  function dispatch(agent: HttpAgent, path: string, body: string, signal: AbortSignal) {
     signal.throwIfAborted();
     const request = send({
       protocol: base.protocol,
@@ -81,8 +85,8 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
     return { request, answered };
   }
 
-  async function exchange(path: string, body: string, signal: AbortSignal): Promise<Buffer> {
-    const response = await untilAnswered(() => dispatch(path, body, signal));
+  async function exchange(agent: HttpAgent, path: string, body: string, signal: AbortSignal) {
+    const response = await untilAnswered(() => dispatch(agent, path, body, signal));
     if (response.statusCode !== 200) {
       response.destroy();
       throw unavailable(`answered with status ${response.statusCode}`);
@@ -105,11 +109,18 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
       // Looked at by the clock, not by a timer: a process that was frozen would dial before its timers ran.
       if (timeoutMs <= 0) throw unavailable('was not asked, for the time of this call is over');
       const signal = AbortSignal.timeout(timeoutMs);
+      const way = settings.dialer.wayTo(base, settings.purpose);
       let bytes: Buffer;
       try {
-        bytes = await exchange(path, JSON.stringify(body), signal);
+        bytes = await exchange(way.agent, path, JSON.stringify(body), signal);
+        way.noteAnswer();
       } catch (error) {
-        if (error instanceof ServiceError) throw error;
+        // An answer that is of no use came all the way from the node.
+        if (error instanceof ServiceError) {
+          way.noteAnswer();
+          throw error;
+        }
+        way.noteFailure();
         throw unavailable(signal.aborted ? 'did not answer in time' : plainReason(error), error);
       }
       let answer: unknown;

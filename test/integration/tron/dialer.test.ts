@@ -174,6 +174,75 @@ describe('a proxy that fails', () => {
   });
 });
 
+describe('a circuit that keeps failing', () => {
+  const passwords = () => socks.requests.map(({ password }) => password);
+
+  async function failTimes(client: NodeClient, count: number): Promise<void> {
+    for (let failed = 0; failed < count; failed += 1) {
+      await expect(client.post('/x', {})).rejects.toMatchObject({ code: 'chain_unavailable' });
+    }
+  }
+
+  it('is given up after three failures in a row, and not before', async () => {
+    await replaceProxy({ destinationPort: null });
+    await failTimes(clientOf('http://node.example'), 4);
+    expect(passwords()).toEqual(['node.example', 'node.example', 'node.example', 'node.example 2']);
+    expect(new Set(socks.requests.map(({ user }) => user))).toEqual(new Set(['pay']));
+  });
+
+  it('is left more patience each time, so that an outage does not use up circuits without end', async () => {
+    await replaceProxy({ destinationPort: null });
+    await failTimes(clientOf('http://node.example'), 200);
+    const lengths = [...new Set(passwords())].map(
+      (name) => passwords().filter((each) => each === name).length,
+    );
+    expect(lengths).toEqual([3, 6, 12, 24, 48, 48, 48, 11]);
+  });
+
+  it('is kept where an answer, be it a refusal, came in between', async () => {
+    node.table['/slow'] = () => new Promise(() => {});
+    const dialer = throughProxy();
+    const hurried = clientOf('http://node.example', dialer, 'pay', 50);
+    for (let round = 0; round < 3; round += 1) {
+      for (let failed = 0; failed < 2; failed += 1) {
+        await expect(hurried.post('/slow', {})).rejects.toMatchObject({ code: 'chain_unavailable' });
+      }
+      // Status 405.
+      await expect(clientOf('http://node.example', dialer).post('/nothing', {})).rejects.toThrow('405');
+    }
+    expect(new Set(passwords())).toEqual(new Set(['node.example']));
+  });
+
+  it('does not count for the circuits of other purposes and hosts', async () => {
+    await replaceProxy({ destinationPort: null });
+    const proxy = throughProxy();
+    await failTimes(clientOf('http://one.example', proxy), 3);
+    await failTimes(clientOf('http://one.example', proxy, 'health'), 1);
+    await failTimes(clientOf('http://two.example', proxy), 1);
+    expect(passwords().slice(3)).toEqual(['one.example', 'two.example']);
+  });
+
+  it('is given up once, however many calls fail on it at the same time', async () => {
+    await replaceProxy({ destinationPort: null });
+    const client = clientOf('http://node.example');
+    await Promise.allSettled(Array.from({ length: 12 }, () => client.post('/x', {})));
+    await failTimes(client, 1);
+    expect(passwords().slice(0, 12)).toEqual(Array(12).fill('node.example'));
+    expect(passwords().at(-1)).toBe('node.example 2');
+  });
+
+  it('leaves the next one to answer', async () => {
+    const proxyPort = socks.port;
+    const client = clientOf('http://node.example');
+    await client.post('/x', {});
+    await replaceProxy({ destinationPort: null, port: proxyPort });
+    await failTimes(client, 3);
+    await replaceProxy({ destinationPort: node.port, port: proxyPort });
+    expect(await client.post('/x', {})).toEqual({ fine: true });
+    expect(passwords()).toEqual(['node.example 2']);
+  });
+});
+
 describe('proxies and exceptions named by the environment', () => {
   const run = promisify(execFile);
   const script = fileURLToPath(new URL('post-once.ts', import.meta.url));
