@@ -37,21 +37,24 @@ export interface Connections {
   readonly nodes: readonly NodeClient[];
 }
 
-/** The configured database and nodes. Nothing is dialled yet. */
-export function openConnections(config: Config): Connections {
-  return { db: connectMongo(config.mongo).db, nodes: composeNodes(config, config.service.name) };
+/**
+ * The configured database and nodes. Nothing is dialled yet.
+ * @param purpose whose circuits through Tor the nodes are asked on, see `Dialer.wayTo`
+ */
+export function openConnections(config: Config, purpose: 'pay' | 'settle' = 'pay'): Connections {
+  return { db: connectMongo(config.mongo).db, nodes: composeNodes(config, purpose) };
 }
 
 /**
- * Everything that pays, put together from the configuration. Nothing is dialled yet.
+ * Everything that settles, put together from the configuration. Nothing is dialled yet.
  * @param wrap put around the ledger and the network, which make every call that leaves the process
  * @throws ConfigError where the private key is not the wallet's
  */
 export function composeEngine(config: ConfigWith<'walletKey' | 'encryptionKey'>, wrap?: PortWrapper): Engine {
-  return composePayments(config, wrap).engine;
+  return composePayments(config, wrap, openConnections(config, 'settle')).engine;
 }
 
-/** The same, with the search for payments beside it, on the same connections to the database. */
+/** The same to pay with, and the search for payments beside it, on the same connections to the database. */
 export function composePayments(
   config: ConfigWith<'walletKey' | 'encryptionKey'>,
   wrap: PortWrapper = (port) => port,

@@ -9,6 +9,7 @@ import { ConfigError } from './config-error.ts';
 import { bareError } from './error-description.ts';
 import { currentInvocation, type Invocation, noteInvocation, runInvocation } from './invocation.ts';
 import { createLogger, type Logger, scrubber, secretsIn } from './logger.ts';
+import { allowedDestinations, guardOutward } from './outward-guard.ts';
 import { toProblem } from './problem-details.ts';
 
 /** What a function is made of, once its cold start is over. */
@@ -61,6 +62,9 @@ export async function startFunction<const N extends Need>(
   });
   for (const warning of config.warnings) logger.warn({}, warning);
   const onUncaught = dieAfterOneLine(logger);
+  guardOutward(allowedDestinations(config, process.env.AWS_LAMBDA_RUNTIME_API), (refused) =>
+    logger.error({ ...refused }, 'refused to dial: this is neither the proxy nor the database'),
+  );
   try {
     return await createHandler(await definition.build({ config, logger }), logger, scrubber(secrets));
   } catch (error) {

@@ -18,12 +18,14 @@ afterEach(() => rmSync(folder, { recursive: true }));
 /** Starts a function in a process of its own, as the runtime does, and tells what it printed. */
 async function start(
   env: Record<string, string>,
+  needs = "['walletKey']",
+  build = "throw new Error('built');",
 ): Promise<{ code: number; lines: string[]; stderr: string }> {
   const entry = join(folder, 'handler.mjs');
   writeFileSync(
     entry,
     `import { startFunction } from ${JSON.stringify(LAMBDA)};
-     const handler = await startFunction({ name: 'health', needs: ['walletKey'], build: async () => { throw new Error('built'); } });
+     const handler = await startFunction({ name: 'health', needs: ${needs}, build: async ({ config }) => { ${build} } });
      console.log(JSON.stringify({ handler: typeof handler }));`,
   );
   const options = { env: { PATH: process.env.PATH ?? '', CONFIG_DIR: folder, ...env } };
@@ -57,5 +59,28 @@ describe('a cold start', () => {
     const { code, lines } = await start({ TPF_PRIME_ONLY: '1', LUCID_ENV: 'prod' });
     expect(code).toBe(0);
     expect(lines).toEqual(['{"handler":"function"}']);
+  });
+
+  it('leaves no way to a node but the proxy, and tells who tried another', async () => {
+    const { lines } = await start(
+      {
+        LUCID_ENV: 'test',
+        MONGO_URL: 'mongodb://127.0.0.1:1',
+        TRON_NETWORK: 'private',
+        TRON_NODE_URL: 'http://127.0.0.1:4999',
+        TRON_WALLET_ADDRESS: 'TPEehWNrwReYU9D9bLy8fQV9aiioyXzsH8',
+        TRON_CONTRACT_ADDRESS: 'TXYZopYRdj2D9XRtbG411XZZ3kM5VkAeBf',
+        TRON_GENESIS_BLOCK_ID: 'ab'.repeat(32),
+        TOR_PROXY: 'socks5://127.0.0.1:4997',
+      },
+      '[]',
+      `for (const url of [...config.tron.nodeUrls, 'http://127.0.0.1:4997'])
+         await fetch(url).catch(({ cause }) => console.log(JSON.stringify([url, cause.code ?? cause.message])));`,
+    );
+    const records = lines.map((line) => JSON.parse(line));
+    expect(records).toContainEqual(['http://127.0.0.1:4999', 'EREFUSEDOUTWARD']);
+    expect(records).toContainEqual(['http://127.0.0.1:4997', 'ECONNREFUSED']);
+    const refusals = records.filter(({ message }) => /^refused to dial/.test(message));
+    expect(refusals).toMatchObject([{ level: 'ERROR', kind: 'connection', to: '127.0.0.1:4999' }]);
   });
 });
