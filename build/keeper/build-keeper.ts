@@ -57,7 +57,9 @@ export async function buildKeeper(options: BuildKeeperOptions = {}): Promise<str
     const sources = files.filter((file) => file.endsWith('.c'));
     await run(compiler, [...flags, '-o', join(beside, 'keeper'), ...sources], { cwd: SOURCES_DIR }).catch(
       (error: Error & { stderr?: string }) => {
-        throw new Error(`keeper does not compile: ${error.stderr?.trim() || error.message}`, { cause: error });
+        throw new Error(`keeper does not compile: ${error.stderr?.trim() || error.message}`, {
+          cause: error,
+        });
       },
     );
     await rename(join(beside, 'keeper'), program);
@@ -72,7 +74,9 @@ async function versionOf(compiler: string): Promise<string> {
     const { stdout } = await run(compiler, ['--version']);
     return `${stdout} ${process.arch}`;
   } catch (cause) {
-    throw new Error(`no C compiler ${compiler}: install one (Debian: apt-get install gcc libc6-dev)`, { cause });
+    throw new Error(`no C compiler ${compiler}: install one (Debian: apt-get install gcc libc6-dev)`, {
+      cause,
+    });
   }
 }
 

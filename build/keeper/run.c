@@ -49,7 +49,8 @@ static struct {
   struct copy output, errors;
   int signals;
   pid_t command; /* 0 once it has ended */
-  int exit_code;
+  int end_status; /* of waitpid; SIGKILL as long as it is not known */
+  bool is_not_alive;
   int64_t started_at_ms;
   int64_t kill_at_ms; /* 0: nobody has asked us to stop */
   int64_t end_at_ms;  /* 0: the service runs */
@@ -277,18 +278,25 @@ static void begin_end(void)
 
 static void command_ended(int status)
 {
+  self.command = 0;
+  self.end_status = status;
+  begin_end();
+}
+
+/* The last word, after all that the service wrote. */
+static int say_end(void)
+{
   const char *name = self.options->command[0];
-  bool was_asked = self.kill_at_ms > 0 || self.end_at_ms > 0;
+  int status = self.end_status;
   int code = WIFSIGNALED(status) ? EXIT_SIGNALLED + WTERMSIG(status) : WEXITSTATUS(status);
-  const char *level = code == 0 || was_asked ? "INFO" : "ERROR";
-  if (WIFSIGNALED(status))
+  const char *level = code == 0 || self.kill_at_ms > 0 || self.is_not_alive ? "INFO" : "ERROR";
+  if (self.command > 0)
+    say("ERROR", "%s does not end even when it is killed", name);
+  else if (WIFSIGNALED(status))
     say(level, "%s was ended by SIG%s", name, sigabbrev_np(WTERMSIG(status)));
   else
     say(level, "%s ended with code %d", name, code);
-  self.command = 0;
-  if (self.exit_code != EXIT_NOT_ALIVE)
-    self.exit_code = code;
-  begin_end();
+  return self.is_not_alive ? EXIT_NOT_ALIVE : code;
 }
 
 static void count_liveness(bool is_alive, const struct reason *why)
@@ -312,7 +320,7 @@ static void count_liveness(bool is_alive, const struct reason *why)
     return;
   }
   say("ERROR", "not alive, %llu times in a row; it is killed, to be started anew: %s", failures, why->text);
-  self.exit_code = EXIT_NOT_ALIVE;
+  self.is_not_alive = true;
   begin_end();
 }
 
@@ -472,7 +480,7 @@ static void take_what_happens(void)
 int run(const struct run_options *options)
 {
   self.options = options;
-  self.exit_code = EXIT_SIGNALLED + SIGKILL;
+  self.end_status = SIGKILL;
   self.started_at_ms = now_ms();
   self.liveness.next_at_ms = self.started_at_ms + (int64_t)options->liveness_interval_ms;
   self.has_children = true;
@@ -502,5 +510,7 @@ int run(const struct run_options *options)
   }
   drain_copy(&self.output);
   drain_copy(&self.errors);
-  return self.exit_code;
+  int code = say_end();
+  write_copy(&self.errors);
+  return code;
 }
