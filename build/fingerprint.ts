@@ -40,6 +40,11 @@ export async function isUnchanged<Result>(outDir: string, definition: unknown): 
   }
 }
 
+/** The modules that a built bundle was made of, relative to the repository, and what else shaped it. */
+export async function readBundledInputs(outDir: string): Promise<readonly string[]> {
+  return (JSON.parse(await readFile(join(outDir, FILE), 'utf8')) as Fingerprint).inputs;
+}
+
 /** @param inputs the modules in the bundle, as esbuild's metafile names them. */
 export async function writeFingerprint(
   outDir: string,

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { delimiter, join, relative, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
@@ -14,6 +14,21 @@ export const NO_JDK =
   'the local database needs a JDK, version 17 or later: install one ' +
   '(Debian: apt-get install default-jdk-headless), or put mongod on PATH, or set MONGO_URL';
 
+/** Small, quick to start, and steady: the database of one machine, beside a chain and five Node processes. */
+export const LAUNCHER_JVM_FLAGS = [
+  '-Xms16m',
+  '-Xmx128m',
+  '-XX:+UseSerialGC',
+  '-XX:TieredStopAtLevel=1',
+  '-Dio.netty.allocator.maxOrder=3',
+  '-Dslf4j.internal.verbosity=ERROR',
+];
+
+export const LAUNCHER_CLASS = 'tpf.database.Launcher';
+
+/** Folders on this machine. All jars in the second are on the class path. */
+export type LauncherFolders = { readonly classesDir: string; readonly libDir: string };
+
 /** Maven with an empty cache and a slow mirror; it needs 5 s for these 6 MB on a good line. */
 const MAVEN_TIMEOUT_MS = 300_000;
 
@@ -21,19 +36,18 @@ const MAVEN_TIMEOUT_MS = 300_000;
  * Fetches mongo-java-server and compiles our launcher, once for each state of its sources: the folder's name is
  * their hash, and it appears whole or not at all.
  *
- * @returns the class path.
  * @throws Error with one line that says what to install.
  */
-export async function buildLauncher(log: (line: string) => void): Promise<string> {
+export async function buildLauncher(log: (line: string) => void): Promise<LauncherFolders> {
   const sources = await listFiles(LAUNCHER_DIR);
   const folder = await folderOf(sources);
-  const classPath = [join(folder, 'classes'), join(folder, 'lib', '*')].join(delimiter);
-  if (await exists(folder)) return classPath;
+  const built = { classesDir: join(folder, 'classes'), libDir: join(folder, 'lib') };
+  if (await exists(folder)) return built;
 
   await mkdir(CACHE_DIR, { recursive: true });
   const unlock = await lock(join(CACHE_DIR, 'building'));
   try {
-    if (await exists(folder)) return classPath;
+    if (await exists(folder)) return built;
     const work = join(CACHE_DIR, `work-${randomUUID()}`);
     try {
       log('fetching mongo-java-server from Maven (6 MB, only this once)');
@@ -44,7 +58,7 @@ export async function buildLauncher(log: (line: string) => void): Promise<string
     } finally {
       await rm(work, { recursive: true, force: true });
     }
-    return classPath;
+    return built;
   } finally {
     await unlock();
   }

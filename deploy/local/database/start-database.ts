@@ -9,7 +9,7 @@ import { MongoClient, MongoServerError } from 'mongodb';
 import { leash } from '../leash.ts';
 import { describeExit, type PartExit, type RunningPart } from '../part.ts';
 import { findFreePort } from '../ports.ts';
-import { buildLauncher, jdkTool, NO_JDK } from './build-launcher.ts';
+import { buildLauncher, jdkTool, LAUNCHER_CLASS, LAUNCHER_JVM_FLAGS, NO_JDK } from './build-launcher.ts';
 
 /** `stop` ends it after the command under way; it does nothing to a configured database, which never exits. */
 export type Database = RunningPart & {
@@ -35,16 +35,6 @@ export type StartDatabaseOptions = {
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
-
-/** Small, quick to start, and steady: the database of one machine, beside a chain and five Node processes. */
-const JVM_FLAGS = [
-  '-Xms16m',
-  '-Xmx128m',
-  '-XX:+UseSerialGC',
-  '-XX:TieredStopAtLevel=1',
-  '-Dio.netty.allocator.maxOrder=3',
-  '-Dslf4j.internal.verbosity=ERROR',
-];
 
 /**
  * Starts, or finds, a database for one machine; the first that is there of: `MONGO_URL`, a `mongod` on PATH as a
@@ -78,13 +68,14 @@ function useConfigured(url: string): Database {
 
 async function startEmulator(options: StartDatabaseOptions): Promise<Database> {
   const log = options.log ?? (() => {});
-  const classPath = await buildLauncher(log);
+  const { classesDir, libDir } = await buildLauncher(log);
+  const classPath = [classesDir, join(libDir, '*')].join(delimiter);
   const args = ['--port', String(options.port ?? 0), '--exit-with-stdin'];
   if (options.dataDir !== undefined) {
     await mkdir(options.dataDir, { recursive: true });
     args.push('--file', join(options.dataDir, 'database.mv'));
   }
-  const java = [...JVM_FLAGS, '-classpath', classPath, 'tpf.database.Launcher', ...args];
+  const java = [...LAUNCHER_JVM_FLAGS, '-classpath', classPath, LAUNCHER_CLASS, ...args];
   const running = startProcess({
     name: 'mongo-java-server',
     command: jdkTool('java'),

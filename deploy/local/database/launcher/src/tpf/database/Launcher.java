@@ -12,9 +12,10 @@ import org.h2.mvstore.MVStore;
 import org.h2.mvstore.MVStoreException;
 
 /**
- * Serves mongo-java-server on loopback.
+ * Serves mongo-java-server, where no real MongoDB can be had.
  *
  * <pre>
+ *   --address ADDRESS    where it listens; loopback unless that is given, for it knows no authentication
  *   --port N             0 takes a free one (default)
  *   --file PATH          keeps the data there; without it everything is in memory
  *   --exit-with-stdin    ends when standard input closes, so that nothing outlives whoever started it
@@ -36,6 +37,7 @@ public final class Launcher {
         }
     };
 
+    private String address = "127.0.0.1";
     private int port = 0;
     private String file = null;
     private boolean exitsWithStdin = false;
@@ -53,6 +55,7 @@ public final class Launcher {
     private Launcher(String[] arguments) {
         for (int i = 0; i < arguments.length; i++) {
             switch (arguments[i]) {
+                case "--address" -> address = valueAt(arguments, ++i);
                 case "--port" -> port = parsePort(valueAt(arguments, ++i));
                 case "--file" -> file = valueAt(arguments, ++i);
                 case "--exit-with-stdin" -> exitsWithStdin = true;
@@ -70,12 +73,13 @@ public final class Launcher {
         bind(server);
         Runtime.getRuntime().addShutdownHook(new Thread(safe::close));
         if (exitsWithStdin) exitWhenStdinCloses();
+        System.out.println("mongo-java-server stands in for MongoDB: one node, no fail-over, no authentication");
         System.out.println("listening " + server.getLocalAddress().getPort());
     }
 
     private void bind(MongoServer server) throws BindException {
         try {
-            server.bind(new InetSocketAddress("127.0.0.1", port), 1, 4);
+            server.bind(new InetSocketAddress(address, port), 1, 4);
         } catch (Exception failure) {
             // Netty throws it past the compiler, which knows of no checked exception here.
             if (!(failure instanceof BindException)) throw failure;
