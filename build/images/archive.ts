@@ -3,8 +3,10 @@
  * both. Every engine reads this form; the same layers and settings give the same bytes and the same image id.
  */
 import { createHash } from 'node:crypto';
+import { open, rename } from 'node:fs/promises';
+import { FileTree } from './file-tree.ts';
 import type { Layer } from './layer.ts';
-import { tarFiles, writeTar } from './tar.ts';
+import { tarChunks, writeTar } from './tar.ts';
 
 /** What a container of the image is, unless who starts it says otherwise. */
 export type ImageSettings = {
@@ -39,7 +41,8 @@ export type ImageContent = {
 export type ImageArchive = {
   /** `sha256:…` of the configuration, by which engines know the image. */
   readonly id: string;
-  readonly archive: Buffer;
+  /** What the archive consists of; as a tree, so that images that share layers share their bytes in memory. */
+  readonly contents: FileTree;
 };
 
 export function packLayer(layer: Layer): PackedLayer {
@@ -50,17 +53,36 @@ export function packLayer(layer: Layer): PackedLayer {
 export function packImage(content: ImageContent): ImageArchive {
   const configuration = Buffer.from(JSON.stringify(configurationOf(content)));
   const id = digest(configuration);
-  const files = new Map<string, Buffer>([[`/${bare(id)}.json`, configuration]]);
-  for (const { id, archive } of content.layers) files.set(`/${bare(id)}.tar`, archive);
-  const manifest = [
-    {
-      Config: `${bare(id)}.json`,
-      RepoTags: [content.reference],
-      Layers: content.layers.map((layer) => `${bare(layer.id)}.tar`),
-    },
-  ];
-  files.set('/manifest.json', Buffer.from(JSON.stringify(manifest)));
-  return { id, archive: tarFiles(files) };
+  const contents = new FileTree().addFile(`/${bare(id)}.json`, configuration);
+  for (const { id, archive } of content.layers) contents.addFile(`/${bare(id)}.tar`, archive);
+  const manifest = {
+    Config: `${bare(id)}.json`,
+    RepoTags: [content.reference],
+    Layers: content.layers.map((layer) => `${bare(layer.id)}.tar`),
+  };
+  contents.addFile('/manifest.json', JSON.stringify([manifest]));
+  return { id, contents };
+}
+
+/**
+ * Writes an image as `docker load` takes it; whole or not at all, for an engine may be loading the old one.
+ *
+ * @returns the archive's sha256.
+ */
+export async function writeArchive({ contents }: ImageArchive, path: string): Promise<string> {
+  const hash = createHash('sha256');
+  const beside = `${path}.new`;
+  const file = await open(beside, 'w');
+  try {
+    for (const chunk of tarChunks(contents)) {
+      hash.update(chunk);
+      await file.writeFile(chunk);
+    }
+  } finally {
+    await file.close();
+  }
+  await rename(beside, path);
+  return hash.digest('hex');
 }
 
 /** The OCI image configuration. */
@@ -87,7 +109,7 @@ function configurationOf({ settings, layers, architecture, user, createdAt }: Im
   };
 }
 
-export function digest(bytes: Buffer): string {
+function digest(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 

@@ -17,18 +17,26 @@ export const DEBIAN_CACHE_DIR = resolve(import.meta.dirname, '../../.cache/debia
 
 const DOWNLOAD_TIMEOUT_MS = 300_000;
 
+/** Where packages come from. The bytes are compared with the lock by whoever asked. */
+export type Way = (wanted: DebianPackage) => Promise<Buffer>;
+
+const WAYS: readonly Way[] = [downloadByApt, downloadFromSnapshot];
+
 /**
  * What is in a package, with the folders of a merged `/usr`, as Debian lays its systems out.
  *
  * @throws Error that says where the package was looked for, or that it is not the pinned one.
  */
-export async function readPackage(wanted: DebianPackage, cacheDir = DEBIAN_CACHE_DIR): Promise<FileTree> {
+export async function readPackage(
+  wanted: DebianPackage,
+  { cacheDir = DEBIAN_CACHE_DIR, ways = WAYS }: { cacheDir?: string; ways?: readonly Way[] } = {},
+): Promise<FileTree> {
   const path = join(cacheDir, fileNameOf(wanted));
   const cached = await readFile(path).catch(() => undefined);
   if (cached === undefined || !isPinned(cached, wanted)) {
     await mkdir(cacheDir, { recursive: true });
     const beside = `${path}.${randomUUID()}`;
-    await writeFile(beside, await download(wanted));
+    await writeFile(beside, await download(wanted, ways));
     await rename(beside, path);
   }
   return mergeUsr(await readContents(path));
@@ -43,9 +51,9 @@ export function fileNameOf({ name, version, architecture }: DebianPackage): stri
  * From the archive, by apt, which checks signatures as well; else from snapshot.debian.org, which keeps what the
  * archive has dropped. (That second way was not run where this was written: no machine there reaches it.)
  */
-export async function download(wanted: DebianPackage): Promise<Buffer> {
+export async function download(wanted: DebianPackage, ways = WAYS): Promise<Buffer> {
   const failures: string[] = [];
-  for (const way of [downloadByApt, downloadFromSnapshot]) {
+  for (const way of ways) {
     try {
       const bytes = await way(wanted);
       if (isPinned(bytes, wanted)) return bytes;

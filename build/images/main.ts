@@ -1,9 +1,9 @@
 /** `npm run images`: see `options.ts` for what it takes. */
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { digest } from './archive.ts';
+import { writeArchive } from './archive.ts';
 import { type AssembledImage, assembleImages, type Release, referenceOf } from './assemble.ts';
 import { relock } from './debian-lock.ts';
 import { loadImage, whyNoEngine } from './engine.ts';
@@ -76,23 +76,17 @@ async function buildImages(chosen: readonly ImageDefinition[], options: ImagesOp
 async function writeImage(image: AssembledImage, { version }: Release, outDir: string): Promise<ImageRecord> {
   const archive = `${image.name}-${version}.tar`;
   const billOfMaterials = `${image.name}-${version}.cdx.json`;
-  await replaceFile(join(outDir, archive), image.archive);
-  await replaceFile(join(outDir, billOfMaterials), Buffer.from(image.bill));
+  const archiveSha256 = await writeArchive(image, join(outDir, archive));
+  await writeFile(join(outDir, billOfMaterials), image.bill);
   return {
     name: image.name,
     reference: image.reference,
     id: image.id,
     archive,
-    archiveSha256: digest(image.archive).slice('sha256:'.length),
+    archiveSha256,
     billOfMaterials,
     layers: image.layers.map(({ layer, id, archive }) => ({ title: layer.title, id, bytes: archive.length })),
   };
-}
-
-/** Whole or not at all: an engine may be loading the old one. */
-async function replaceFile(path: string, content: Buffer): Promise<void> {
-  await writeFile(`${path}.new`, content);
-  await rename(`${path}.new`, path);
 }
 
 /** @returns one line that says where the images are now. */

@@ -40,20 +40,15 @@ export function formatSizes(images: readonly BuiltImage[]): string {
     }),
   );
   const all = ['together', '', '', megabytes(weigh(images.flatMap(({ layers }) => layers)))];
-  return formatTable([['image', 'layer', 'adds', 'in all'], ...rows, all]);
+  return formatTable([['image', 'layer', 'adds', 'in all'], ...rows, all], 2);
 }
 
-/** Left-aligned but for the last two columns, which hold figures. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+/** @param figures how many columns, from the right, hold figures and are aligned to the right. */
+export function formatTable(rows: readonly (readonly string[])[], figures = 0): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, column) =>
-        column < row.length - 2 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
-      )
-      .join('   ')
-      .trimEnd();
-  return rows.map(line).join('\n');
+  const align = (cell: string, column: number) =>
+    column < widths.length - figures ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0);
+  return rows.map((row) => row.map(align).join('   ').trimEnd()).join('\n');
 }
 
 /** Of distinct layers, in bytes. */

@@ -1,7 +1,7 @@
 /** Between tar archives and {@link FileTree}s. The format itself is the `tar` package's matter. */
 import type { Readable } from 'node:stream';
 import { Header, Parser, type ReadEntry } from 'tar';
-import { type Entry, FileTree, ROOT } from './file-tree.ts';
+import { type Entry, FileTree } from './file-tree.ts';
 
 const BLOCK_BYTES = 512;
 
@@ -55,14 +55,18 @@ async function addEntry(tree: FileTree, entry: ReadEntry): Promise<void> {
 }
 
 /** The same bytes for the same tree, always: sorted, of 1970, without names of users. */
-export function writeTar(tree: FileTree): Buffer {
-  const blocks: Buffer[] = [];
+export function* tarChunks(tree: FileTree): Generator<Buffer> {
   for (const [path, entry] of tree.entries()) {
     const content = entry.type === 'file' ? entry.content : Buffer.alloc(0);
-    blocks.push(headerOf(path, entry, content.length), content, padding(content.length));
+    yield headerOf(path, entry, content.length);
+    yield content;
+    yield padding(content.length);
   }
-  blocks.push(Buffer.alloc(2 * BLOCK_BYTES));
-  return Buffer.concat(blocks);
+  yield Buffer.alloc(2 * BLOCK_BYTES);
+}
+
+export function writeTar(tree: FileTree): Buffer {
+  return Buffer.concat([...tarChunks(tree)]);
 }
 
 const TYPES = { file: 'File', folder: 'Directory', link: 'SymbolicLink' } as const;
@@ -88,11 +92,4 @@ function headerOf(path: string, entry: Entry, size: number): Buffer {
 
 function padding(size: number): Buffer {
   return Buffer.alloc((BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES);
-}
-
-/** An archive of plain files of root's, for what is not a layer. */
-export function tarFiles(files: ReadonlyMap<string, Buffer>): Buffer {
-  const tree = new FileTree();
-  for (const [path, content] of files) tree.add(path, { type: 'file', mode: 0o644, owner: ROOT, content });
-  return writeTar(tree);
 }

@@ -1,0 +1,97 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { closeOver, findUnresolved } from '../../../../build/images/closure.ts';
+import { readElf, stripSymbols } from '../../../../build/images/elf.ts';
+import { FileTree } from '../../../../build/images/file-tree.ts';
+import { makeLibrary } from '../../../support/elf-file.ts';
+
+const LIB = '/usr/lib/x86_64-linux-gnu';
+
+describe('the closure of a program', () => {
+  test('holds what it needs, and what that needs, with the links between names', () => {
+    const tree = new FileTree()
+      .addFile('/usr/bin/tor', makeLibrary(['libevent.so.1']), 0o755)
+      .addLink(`${LIB}/libevent.so.1`, 'libevent.so.1.2')
+      .addFile(`${LIB}/libevent.so.1.2`, makeLibrary(['libc.so.6']))
+      .addFile(`${LIB}/libc.so.6`, makeLibrary([]))
+      .addFile(`${LIB}/libunused.so.1`, makeLibrary([]));
+
+    const closed = closeOver(['/usr/bin/tor'], tree);
+
+    const files = closed.entries().flatMap(([path, { type }]) => (type === 'folder' ? [] : [path]));
+    expect(files).toEqual([
+      '/usr/bin/tor',
+      `${LIB}/libc.so.6`,
+      `${LIB}/libevent.so.1`,
+      `${LIB}/libevent.so.1.2`,
+    ]);
+    expect(findUnresolved(closed)).toEqual([]);
+  });
+
+  test('names each library that is nowhere', () => {
+    const tree = new FileTree()
+      .addFile('/usr/bin/tor', makeLibrary(['libone.so', 'libtwo.so']), 0o755)
+      .addFile(`${LIB}/libtwo.so`, makeLibrary(['libthree.so']));
+
+    expect(() => closeOver(['/usr/bin/tor'], tree)).toThrow(
+      `/usr/bin/tor needs libone.so\n${LIB}/libtwo.so needs libthree.so`,
+    );
+  });
+
+  test('looks in the folders that a library names itself, beside it first', () => {
+    const tree = new FileTree()
+      .addFile('/opt/java/bin/java', makeLibrary(['libjli.so'], { searchPath: '$ORIGIN/../lib' }))
+      .addFile('/opt/java/lib/libjli.so', makeLibrary([]));
+
+    // The path is written as the library says it; that it leads to the file is what counts.
+    expect(findUnresolved(tree)).toEqual([]);
+  });
+
+  test('ends where libraries need each other', () => {
+    const tree = new FileTree()
+      .addFile(`${LIB}/liba.so`, makeLibrary(['libb.so']))
+      .addFile(`${LIB}/libb.so`, makeLibrary(['liba.so']));
+
+    expect(closeOver([`${LIB}/liba.so`], tree).get(`${LIB}/libb.so`)).toBeDefined();
+  });
+});
+
+describe('an image', () => {
+  test('with a library whose own library is missing is found out', () => {
+    const tree = new FileTree().addFile(`${LIB}/liba.so`, makeLibrary(['libgone.so.1']));
+
+    expect(findUnresolved(tree)).toEqual([`${LIB}/liba.so needs libgone.so.1, which is not in the image`]);
+  });
+
+  test('may hold scripts and data, which need nothing', () => {
+    expect(readElf(Buffer.from('#!/nodejs/bin/node\n'))).toBeUndefined();
+    expect(readElf(Buffer.alloc(0))).toBeUndefined();
+  });
+});
+
+describe('a binary without symbols', () => {
+  test('has lost what lies behind the loaded part, and nothing of that part', () => {
+    const bytes = makeLibrary(['libc.so.6'], { tail: 'symbols' });
+
+    const stripped = stripSymbols(bytes);
+
+    expect(stripped.length).toBe(bytes.length - 'symbols'.length);
+    expect(readElf(stripped)).toEqual(readElf(bytes));
+    expect(stripSymbols(stripped)).toEqual(stripped);
+  });
+
+  test.runIf(process.platform === 'linux')('of Node is smaller, and runs', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'stripped-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const original = readFileSync(process.execPath);
+    const path = join(folder, 'node');
+    const stripped = stripSymbols(original);
+    writeFileSync(path, stripped, { mode: 0o755 });
+
+    expect(stripped.length).toBeLessThan(original.length * 0.9);
+    expect(execFileSync(path, ['--print', '6 * 7'], { encoding: 'utf8' })).toBe('42\n');
+  });
+});
