@@ -1,4 +1,6 @@
 /** What every image stands on: distroless's set of Debian files, made from Debian's packages, and `keeper`. */
+import { readFile } from 'node:fs/promises';
+import { buildKeeper } from '../keeper/build-keeper.ts';
 import { readPackage } from './debian-archive.ts';
 import {
   type DebianPackage,
@@ -8,9 +10,10 @@ import {
   readDebianLock,
 } from './debian-lock.ts';
 import { FileTree, NONROOT } from './file-tree.ts';
-import { readKeeper } from './keeper.ts';
 import type { Component, Layer } from './layer.ts';
 
+/** Supervises and probes a service, where there is no shell to do it. */
+export const KEEPER_PATH = '/usr/local/bin/keeper';
 export const CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt';
 
 const PASSWD = `root:x:0:0:root:/root:/sbin/nologin
@@ -75,8 +78,7 @@ export async function makeBaseLayer(): Promise<Layer> {
     .addLink('/var/run', '../run');
   // 64-bit loaders of x86 are asked for under this name; arm64's is in /lib.
   if (tree.get('/usr/lib64') !== undefined) tree.addLink('/lib64', 'usr/lib64');
-  const keeper = await readKeeper();
-  if (keeper !== undefined) tree.addFile('/usr/local/bin/keeper', keeper, 0o755);
+  tree.addFile(KEEPER_PATH, await readFile(await buildKeeper()), 0o755);
   return { title: 'Debian files', tree, components: packages.map(({ locked }) => componentOf(locked)) };
 }
 

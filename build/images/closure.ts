@@ -1,5 +1,5 @@
 /** Which libraries a program needs, and whether an image holds them all. */
-import { basename, dirname } from 'node:path';
+import { basename, dirname, normalize } from 'node:path';
 import { type ElfFile, readElf } from './elf.ts';
 import { FileTree } from './file-tree.ts';
 
@@ -43,14 +43,19 @@ export function closeOver(roots: readonly string[], tree: FileTree): FileTree {
   return kept;
 }
 
-/** One line for each library that a program or library in the tree needs and that is not in it. */
+/** One line for each library that a program or library in the tree needs and that is absent, or too old for it. */
 export function findUnresolved(tree: FileTree): string[] {
   return tree.entries().flatMap(([path, entry]) => {
     const elf = entry.type === 'file' ? readElf(entry.content) : undefined;
     if (elf === undefined) return [];
-    return wanted(elf)
-      .filter((name) => locate(name, path, elf, tree) === undefined)
-      .map((name) => `${path} needs ${name}, which is not in the image`);
+    return wanted(elf).flatMap((name) => {
+      const file = tree.file(locate(name, path, elf, tree) ?? '');
+      if (file === undefined) return [`${path} needs ${name}, which is not in the image`];
+      const offered = readElf(file.content)?.ownVersions ?? [];
+      return elf.wantedVersions
+        .filter(({ library, version }) => library === name && !offered.includes(version))
+        .map(({ version }) => `${path} needs ${version} of ${name}, which the image's does not have`);
+    });
   });
 }
 
@@ -64,6 +69,6 @@ function locate(name: string, user: string, elf: ElfFile, tree: FileTree): strin
   // Java's launcher has loaded the virtual machine before it loads a library that needs it.
   const loadedBefore = name === 'libjvm.so' ? [`${dirname(user)}/server`] : [];
   return [...own, ...standardFolders(tree), ...loadedBefore]
-    .map((folder) => `${folder}/${name}`)
+    .map((folder) => normalize(`${folder}/${name}`))
     .find((path) => tree.file(path) !== undefined);
 }

@@ -65,7 +65,7 @@ async function buildImages(chosen: readonly ImageDefinition[], options: ImagesOp
   await mkdir(options.outDir, { recursive: true });
   const records: ImageRecord[] = [];
   for (const image of images) records.push(await writeImage(image, release, options.outDir));
-  await writeFile(join(options.outDir, 'images.json'), `${JSON.stringify(records, undefined, 2)}\n`);
+  await noteImages(records, options.outDir);
   console.log(
     `\n${formatTable(records.map(({ reference, id, billOfMaterials }) => [reference, id, billOfMaterials]))}`,
   );
@@ -89,11 +89,20 @@ async function writeImage(image: AssembledImage, { version }: Release, outDir: s
   };
 }
 
+/** What was made before under other names stays known. */
+async function noteImages(records: readonly ImageRecord[], outDir: string): Promise<void> {
+  const path = join(outDir, 'images.json');
+  const before = JSON.parse(await readFile(path, 'utf8').catch(() => '[]')) as ImageRecord[];
+  const byReference = new Map([...before, ...records].map((record) => [record.reference, record]));
+  await writeFile(path, `${JSON.stringify([...byReference.values()], undefined, 2)}\n`);
+}
+
 /** @returns one line that says where the images are now. */
 async function loadImages(records: readonly ImageRecord[], { outDir, load }: ImagesOptions): Promise<string> {
   const archives = join(relative(process.cwd(), outDir) || '.', '*.tar');
   const reason = load ? await whyNoEngine() : 'not asked to';
-  if (reason !== undefined) return `not loaded into an engine (${reason}); docker load --input ${archives}`;
+  if (reason !== undefined)
+    return `not loaded into an engine (${reason}); docker load takes each of ${archives}`;
   let loaded = 0;
   for (const { reference, id, archive } of records) {
     if (await loadImage(reference, id, join(outDir, archive))) loaded += 1;
