@@ -23,18 +23,8 @@ interface Told {
 
 /** Asks until the answer is one: whoever is told to come again does so with the same key and body. */
 async function askUntilAnswered(key: string, body: string): Promise<Told> {
-  const path = '/pay';
   for (;;) {
-    const token = await stack.token({ method: 'POST', path, idempotencyKey: key, body });
-    const answer = await fetch(stack.url + path, {
-      method: 'POST',
-      body,
-      headers: {
-        authorization: `Bearer ${token}`,
-        'content-type': 'application/json',
-        'idempotency-key': key,
-      },
-    });
+    const answer = await stack.post('/pay', body, { key });
     const told = { ...((await answer.json()) as { id?: string; code?: string }), status: answer.status };
     if (answer.ok || told.code === 'limit_exceeded') return told;
     expect(['payment_in_flight', 'throttled', 'too_busy', 'outcome_unknown']).toContain(told.code);
@@ -44,9 +34,7 @@ async function askUntilAnswered(key: string, body: string): Promise<Told> {
 }
 
 async function read(path: string) {
-  const token = await stack.token({ method: 'GET', path: path.split('?')[0] ?? path });
-  const answer = await fetch(stack.url + path, { headers: { authorization: `Bearer ${token}` } });
-  return (await answer.json()) as Record<string, unknown>;
+  return (await (await stack.get(path)).json()) as Record<string, unknown>;
 }
 
 async function movedTo(to: string): Promise<bigint[]> {

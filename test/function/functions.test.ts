@@ -24,25 +24,8 @@ afterAll(() => stack?.stop());
 const bodyOf = (fields: Readonly<Record<string, unknown>> = {}) =>
   JSON.stringify({ to: createAccount().address, amount: '1.5', asset: 'USDT', ...fields });
 
-async function post(path: string, body: string, options: { key?: string; caller?: string } = {}) {
-  const { key = randomUUID(), caller } = options;
-  const token = await stack.token({ method: 'POST', path, idempotencyKey: key, body }, caller);
-  return fetch(stack.url + path, {
-    method: 'POST',
-    ...(body === '' ? {} : { body }),
-    headers: {
-      authorization: `Bearer ${token}`,
-      ...(body === '' ? {} : { 'content-type': 'application/json' }),
-      'idempotency-key': key,
-    },
-  });
-}
-
-async function get(path: string, caller?: string) {
-  const token = await stack.token({ method: 'GET', path: path.split('?')[0] ?? path }, caller);
-  return fetch(stack.url + path, { headers: { authorization: `Bearer ${token}` } });
-}
-
+const post: TestStack['post'] = (...request) => stack.post(...request);
+const get: TestStack['get'] = (...request) => stack.get(...request);
 const json = async (answer: Response) => (await answer.json()) as Record<string, unknown>;
 const ledger = async () =>
   (await json(await fetch(`${stack.faultsUrl}/ledger`))) as unknown as { to: string; amountMicro: string }[];
@@ -112,15 +95,7 @@ describe('pay', () => {
   it('takes no token that was made for another body', async () => {
     const key = randomUUID();
     const token = await stack.token({ method: 'POST', path: '/pay', idempotencyKey: key, body: bodyOf() });
-    const answer = await fetch(`${stack.url}/pay`, {
-      method: 'POST',
-      body: bodyOf({ amount: '999' }),
-      headers: {
-        authorization: `Bearer ${token}`,
-        'content-type': 'application/json',
-        'idempotency-key': key,
-      },
-    });
+    const answer = await post('/pay', bodyOf({ amount: '999' }), { key, token });
     expect(answer.status).toBe(401);
   });
 
@@ -150,15 +125,7 @@ describe('pay', () => {
     const key = randomUUID();
     const body = bodyOf();
     const token = await stack.token({ method: 'POST', path: '/pay', idempotencyKey: key, body });
-    const answer = await fetch(`${stack.url}/pay`, {
-      method: 'POST',
-      body,
-      headers: {
-        authorization: `Bearer ${token}`,
-        'content-type': 'application/json',
-        'idempotency-key': key,
-      },
-    });
+    const answer = await post('/pay', body, { key, token });
     const { id } = await json(answer);
     const lines = ['pay-1', 'pay-2']
       .flatMap((part) => stack.logs(part))

@@ -52,7 +52,7 @@ const sent = (atMs: number, isOut: boolean) => ({
 
 // The memory ledger stands in for the real one in thousands of lives, so it must keep the very same promises.
 describe.each([
-  ['on MongoDB', () => mongoLedger(connectHere())],
+  ['on MongoDB', () => mongoLedger(database.connect())],
   ['in memory', () => memoryLedger(() => START_MS)],
 ])('a ledger %s', (_, open: () => Ledger) => {
   it('tells the time of its server', async () => {
@@ -671,17 +671,6 @@ describe.each([
   });
 });
 
-function connectHere() {
-  return connectMongo({
-    url: database.url(),
-    database: database.name(),
-    credentials: null,
-    connectTimeoutMs: 5_000,
-    serverSelectionTimeoutMs: 5_000,
-    maxPoolSize: 10,
-  }).db;
-}
-
 it('a ledger that finds the database away says so, and finds it again once it is back', async () => {
   const port = await freePort();
   const { client, db } = connectMongo({
@@ -708,7 +697,7 @@ it('a ledger that finds the database away says so, and finds it again once it is
 });
 
 it('a ledger that has payments but has lost its breaker document refuses to go on with empty books', async () => {
-  const db = connectHere();
+  const db = database.connect();
   const ledger = mongoLedger(db);
   await ledger.readBreaker();
   await ledger.insertPayment(payment());

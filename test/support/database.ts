@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Db, MongoClient, type MongoClientOptions } from 'mongodb';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { type Database, startDatabase } from '../../deploy/local/database/start-database.ts';
+import { connectMongo } from '../../shared/adapters/mongo/connect.ts';
 
 export type TestDatabase = {
   /** Connection string of the server, for a part that connects by itself. */
@@ -11,6 +12,8 @@ export type TestDatabase = {
   /** This test's own database, over a connection that closes after the test file. */
   db(): Db;
   client(): MongoClient;
+  /** This test's own database over a further connection, made as production makes it; it closes after the test. */
+  connect(): Db;
   kind(): Database['kind'];
 };
 
@@ -27,6 +30,7 @@ export function useDatabase(options: MongoClientOptions = {}): TestDatabase {
   let server: Database | undefined;
   let client: MongoClient | undefined;
   let db: Db | undefined;
+  const further: MongoClient[] = [];
 
   beforeAll(async () => {
     server = await startDatabase({ memory: true });
@@ -40,6 +44,7 @@ export function useDatabase(options: MongoClientOptions = {}): TestDatabase {
     db = client?.db(`test-${randomUUID()}`);
   });
   afterEach(async () => {
+    await Promise.all(further.splice(0).map((each) => each.close()));
     await db?.dropDatabase();
   });
   afterAll(async () => {
@@ -52,6 +57,18 @@ export function useDatabase(options: MongoClientOptions = {}): TestDatabase {
     name: () => started(db).databaseName,
     db: () => started(db),
     client: () => started(client),
+    connect() {
+      const connection = connectMongo({
+        url: started(server).url,
+        database: started(db).databaseName,
+        credentials: null,
+        connectTimeoutMs: 10_000,
+        serverSelectionTimeoutMs: 10_000,
+        maxPoolSize: 5,
+      });
+      further.push(connection.client);
+      return connection.db;
+    },
     kind: () => started(server).kind,
   };
 }

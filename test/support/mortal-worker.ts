@@ -23,7 +23,7 @@ const step = () => {
   calls += 1;
   if (calls === killAt) process.kill(process.pid, 'SIGKILL');
 };
-const mortal = atEachCall(step);
+const mortal = atEachCall(step, step);
 const engine = composeEngine(readConfig(process.env, { needs: ['walletKey', 'encryptionKey'] }), mortal);
 if (task === 'pay') {
   await payOut(engine, {

@@ -5,6 +5,7 @@
  *     const stack = await startStack();
  *     afterAll(() => stack.stop());
  */
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +32,14 @@ export type TestStackOptions = {
   readonly payInstances?: number;
 };
 
+export type PostOptions = {
+  /** Of its own where it is left out. */
+  readonly key?: string;
+  readonly caller?: string;
+  /** In place of the one that is made for this request. */
+  readonly token?: string;
+};
+
 export type TestStack = {
   /** Where the functions answer, without a trailing slash. */
   readonly url: string;
@@ -44,6 +53,10 @@ export type TestStack = {
   readonly client: PaymentClient;
   /** A token for one request, of the gateway where no caller is named. */
   token(request: RequestToSign, caller?: string): Promise<string>;
+  /** A signed `POST`; an empty body is none. */
+  post(path: string, body: string, options?: PostOptions): Promise<Response>;
+  /** A signed `GET`; the path may have a query. */
+  get(path: string, caller?: string): Promise<Response>;
   /** `database`, `chain`, `pay-1`, `pay-2`, `settle`, `health`, `stats`, `sidecar`, `guard`. */
   pidOf(part: string): number | undefined;
   /** Kills a part by SIGKILL; resolves once it runs again. */
@@ -101,14 +114,33 @@ export async function startStack(options: TestStackOptions = {}): Promise<TestSt
     throw error;
   });
   if (info.faultsUrl === undefined) throw new Error('a development chain has a faults endpoint');
+  const { url } = info.access;
+  const token: TestStack['token'] = async (request, caller) =>
+    authorize(info.access, request, caller === undefined ? {} : { caller });
   return {
-    url: info.access.url,
+    url,
     opsUrl: info.opsUrl,
     faultsUrl: info.faultsUrl,
     facts: info.facts,
     secrets: info.secrets,
     client: createClient(info.access),
-    token: async (request, caller) => authorize(info.access, request, caller === undefined ? {} : { caller }),
+    token,
+    async post(path, body, { key = randomUUID(), caller, token: given } = {}) {
+      const signed = given ?? (await token({ method: 'POST', path, idempotencyKey: key, body }, caller));
+      return fetch(url + path, {
+        method: 'POST',
+        ...(body === '' ? {} : { body }),
+        headers: {
+          authorization: `Bearer ${signed}`,
+          ...(body === '' ? {} : { 'content-type': 'application/json' }),
+          'idempotency-key': key,
+        },
+      });
+    },
+    async get(path, caller) {
+      const signed = await token({ method: 'GET', path: path.split('?')[0] ?? path }, caller);
+      return fetch(url + path, { headers: { authorization: `Bearer ${signed}` } });
+    },
     pidOf: (part) => stack.pidOf(part),
     kill: (part) => killAndWait(stack, part, listeners),
     logs: (part) => lines.get(part) ?? [],

@@ -84,7 +84,7 @@ export class World {
       isDead ||= calls === crashAt;
       if (isDead) throw new Crash();
     };
-    const mortal = atEachCall(step);
+    const mortal = atEachCall(step, step);
     const ledger = mortal(this.ledger);
     const clock = { nowMs: () => this.nowMs, sleep: async () => {} };
     const ids = { next: () => `id-${String(++this.#lastId).padStart(6, '0')}`, random: () => this.#random() };

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pathsOf, writeStackFile } from '../../../deploy/local/state.ts';
-import { connectMongo } from '../../../shared/adapters/mongo/connect.ts';
 import { PAYMENTS } from '../../../shared/adapters/mongo/documents.ts';
 import { mongoSealedAttempts } from '../../../shared/adapters/mongo/sealed-attempts.ts';
 import { aesVault } from '../../../shared/adapters/system/aes-vault.ts';
@@ -83,16 +82,6 @@ function run(args: readonly string[], env: Readonly<Record<string, string>> = {}
 }
 
 describe('sealed attempts in the database', () => {
-  const open = () =>
-    connectMongo({
-      url: database.url(),
-      database: database.name(),
-      credentials: null,
-      connectTimeoutMs: 5_000,
-      serverSelectionTimeoutMs: 5_000,
-      maxPoolSize: 5,
-    });
-
   it('come by pages in the order of ids, payments with attempts alone, and nothing else of them', async () => {
     await rows().insertMany([
       rowOf('pay_3'),
@@ -101,8 +90,7 @@ describe('sealed attempts in the database', () => {
       { _id: 'batch_1', status: 'admitted', items: ['pay_1'] },
       rowOf('pay_4'),
     ]);
-    const { client, db } = open();
-    const sealed = mongoSealedAttempts(db);
+    const sealed = mongoSealedAttempts(database.connect());
     const first = await sealed.findPage('', 2);
     expect(first.map(({ id, attempts }) => [id, attempts.map(({ number }) => number)])).toEqual([
       ['pay_1', [1, 2]],
@@ -111,13 +99,11 @@ describe('sealed attempts in the database', () => {
     expect(Object.keys(first[0]?.attempts[0] ?? {}).sort()).toEqual(['index', 'number', 'sealed']);
     expect((await sealed.findPage('pay_3', 2)).map(({ id }) => id)).toEqual(['pay_4']);
     expect(await sealed.findPage('pay_4', 2)).toEqual([]);
-    await client.close();
   });
 
   it('are replaced only while they are those that were read, and one attempt alone', async () => {
     await rows().insertOne(rowOf('pay_1', 2));
-    const { client, db } = open();
-    const sealed = mongoSealedAttempts(db);
+    const sealed = mongoSealedAttempts(database.connect());
     const [payment] = await sealed.findPage('', 1);
     const [, second] = payment?.attempts ?? [];
     if (second === undefined) throw new Error('there is no second attempt');
@@ -133,7 +119,6 @@ describe('sealed attempts in the database', () => {
     expect(aesVault(() => OLD).open(stored?.[0]?.sealed ?? Buffer.alloc(0), 'pay_1', 1)).toEqual(
       contentOf('pay_1', 1),
     );
-    await client.close();
   });
 });
 

@@ -9,6 +9,7 @@ import { payBatch } from '../../../../shared/usecases/pay-batch.ts';
 import { payOut } from '../../../../shared/usecases/pay-out.ts';
 import { withBreaker } from '../../../../shared/usecases/payment-network-with-breaker.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
+import { atEachCall } from '../../../support/each-call.ts';
 import { Crash } from '../../../support/simulated-chain.ts';
 import { RECIPIENT, World } from '../../../support/test-engine.ts';
 
@@ -150,17 +151,7 @@ class Gated {
 
   constructor(world: World) {
     const engine = world.engine();
-    const gated = <T extends object>(port: T): T =>
-      new Proxy(port, {
-        get: (target, name) => {
-          const member: unknown = Reflect.get(target, name);
-          if (typeof member !== 'function') return member;
-          return async (...args: unknown[]) => {
-            await this.#pass();
-            return Reflect.apply(member, target, args);
-          };
-        },
-      });
+    const gated = atEachCall(() => this.#pass());
     const ledger = gated(world.ledger);
     const network = withBreaker(gated(world.chain.network), ledger, engine.ids, engine.clock, engine.rules);
     this.engine = { ...engine, ledger, network };

@@ -10,6 +10,7 @@ import { withBreaker } from '../../../../shared/usecases/payment-network-with-br
 import type { PaymentRules } from '../../../../shared/usecases/payment-rules.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
 import { Actor, idle } from '../../../support/actor.ts';
+import { atEachCall } from '../../../support/each-call.ts';
 import { Crash } from '../../../support/simulated-chain.ts';
 import { RECIPIENT, World } from '../../../support/test-engine.ts';
 
@@ -56,19 +57,11 @@ class Race {
   engine(actor: Actor | null): Engine {
     const { world } = this;
     const engine = world.engine();
-    const gated = <T extends object>(port: T): T =>
-      new Proxy(port, {
-        get: (target, name) => {
-          const member: unknown = Reflect.get(target, name);
-          if (typeof member !== 'function') return member;
-          return async (...args: unknown[]) => {
-            this.#calls += 1;
-            if (this.#calls > CALLS_MAX) throw new RangeError('this never ends');
-            await actor?.turn(String(name));
-            return Reflect.apply(member, target, args);
-          };
-        },
-      });
+    const gated = atEachCall((name) => {
+      this.#calls += 1;
+      if (this.#calls > CALLS_MAX) throw new RangeError('this never ends');
+      return actor?.turn(name);
+    });
     const { network: chain } = world.chain;
     const network: typeof chain = {
       ...chain,
