@@ -5,7 +5,7 @@ import { type Asset, formatAmount } from '../../shared/domain/money.ts';
 import type { Random } from '../support/random.ts';
 import { isRefusal } from './checker.ts';
 import type { Answer, Order, OrderItem } from './evidence.ts';
-import { type ChaosRequest, post } from './request.ts';
+import { type ChaosRequest, findByReference, post } from './request.ts';
 
 export interface CallersOptions {
   readonly access: StackAccess;
@@ -24,12 +24,19 @@ interface OpenOrder extends Order {
   /** Sent twice at once, as an impatient client does. */
   readonly isTwin: boolean;
   readonly wantsCancel: boolean;
-  /** How often the caller asks again at most; some give up at once and never learn what became of it. */
+  /**
+   * How often the caller asks again at most, with the same key and body, whether it was refused or left unsure; some
+   * give up at once and never learn what became of it.
+   */
   triesLeft: number;
 }
 
 /** Pauses a worker whose requests are refused at once, so that it does not spin. */
 const PAUSE_AFTER_REFUSAL_MS = 250;
+const PAUSE_WITHOUT_WORK_MS = 50;
+const WAITING_A_WORKER = 4;
+/** Of callers who go on until they are paid. */
+const TRIES_MAX = 60;
 
 /** Sends orders under keys of their own, again and again after unclear answers, until it is told to stop. */
 export class Callers {
@@ -49,6 +56,11 @@ export class Callers {
     return this.#orders;
   }
 
+  /** Who waits to ask again is paid before others come, or refusals would only ever be followed by refusals. */
+  get #waitingMax(): number {
+    return this.#options.count * WAITING_A_WORKER;
+  }
+
   get requests(): number {
     return this.#requests;
   }
@@ -61,7 +73,11 @@ export class Callers {
 
   async #work(): Promise<void> {
     while (!this.#stopped) {
-      const order = this.#takeDue() ?? this.#draw();
+      const order = this.#takeDue() ?? (this.#again.length < this.#waitingMax ? this.#draw() : undefined);
+      if (order === undefined) {
+        await sleep(PAUSE_WITHOUT_WORK_MS);
+        continue;
+      }
       const answers = await Promise.all(
         Array.from({ length: order.isTwin ? 2 : 1 }, () => this.#send(order)),
       );
@@ -75,27 +91,59 @@ export class Callers {
     const { random } = this.#options;
     const shown = answers.find(({ id }) => id !== null);
     if (shown?.id != null && order.wantsCancel && !order.cancelAsked) {
-      order.cancelAsked = true;
-      await this.#decide(shown.id, 'cancel', 'gateway');
+      await this.#cancel(shown.id, order);
     }
     // Others are left to lapse, or are seen by a second person only when they are asked for once more.
-    if (shown?.id != null && shown.shown === 'awaiting_approval' && random.chance(0.6)) {
-      await this.#decide(shown.id, random.chance(0.85) ? 'approve' : 'reject', 'operator');
+    if (shown?.id != null && shown.shown === 'awaiting_approval' && random.chance(0.75)) {
+      await this.#approveOrReject(shown.id, order);
     }
-    const isSure =
-      shown !== undefined || answers.every((answer) => isRefusal(answer) && answer.status !== 429);
-    // Some ask again although they know: a replay.
-    if ((isSure && !random.chance(0.1)) || order.triesLeft === 0) return;
+    const isRefused = answers.every(isRefusal);
+    if (shown === undefined && !isRefused && random.chance(0.4)) await this.#takeBackUnseen(order);
+    // Some ask again although they know: a replay. Of what has only been accepted it may yet be refused.
+    const isSure = shown !== undefined && !random.chance(shown.shown === 'accepted' ? 0.6 : 0.1);
+    if (isSure || order.triesLeft === 0) return;
     order.triesLeft -= 1;
-    this.#again.push({ order, dueMs: Date.now() + random.between(150, 2_500) });
+    const pauseMs = isRefused ? random.between(300, 5_000) : random.between(150, 2_500);
+    this.#again.push({ order, dueMs: Date.now() + pauseMs });
+  }
+
+  /** Whoever asked for it may change its mind while it is approved, or when nobody knows whether it was. */
+  async #approveOrReject(id: string, order: OpenOrder): Promise<void> {
+    const { random } = this.#options;
+    if (random.chance(0.12)) {
+      await this.#decide(id, 'reject', 'operator');
+      return;
+    }
+    const cancelsAtOnce = random.chance(0.15);
+    const cancelsLost = random.chance(0.6);
+    const approving = this.#decide(id, 'approve', 'operator');
+    if (cancelsAtOnce) await this.#cancel(id, order);
+    const wasLost = (await approving).every(({ status }) => status === 0 || status >= 500);
+    if (wasLost && cancelsLost) await this.#cancel(id, order);
+  }
+
+  /** A caller whose answer was lost looks the payment up by its reference, and takes it back. */
+  async #takeBackUnseen(order: OpenOrder): Promise<void> {
+    if (order.kind === 'batch') return;
+    const found = await findByReference(this.#options.access, order.idempotencyKey);
+    if (found !== null) await this.#cancel(found.id, order);
+  }
+
+  async #cancel(id: string, order: OpenOrder): Promise<void> {
+    order.cancelAsked = true;
+    await this.#decide(id, 'cancel', 'gateway');
   }
 
   /** Of two persons, now and then, at the same time. */
-  async #decide(id: string, decision: 'cancel' | 'approve' | 'reject', caller: ChaosRequest['caller']) {
+  async #decide(
+    id: string,
+    decision: 'cancel' | 'approve' | 'reject',
+    caller: ChaosRequest['caller'],
+  ): Promise<Answer[]> {
     const body = decision === 'approve' ? '' : JSON.stringify({ reason: 'as chaos has it' });
     const times = this.#options.random.chance(0.2) ? 2 : 1;
     const request = { path: `/pay/${id}/${decision}`, body, caller };
-    await Promise.all(Array.from({ length: times }, () => this.#post(request)));
+    return Promise.all(Array.from({ length: times }, () => this.#post(request)));
   }
 
   #takeDue(): OpenOrder | undefined {
@@ -106,8 +154,9 @@ export class Callers {
 
   #draw(): OpenOrder {
     const { random } = this.#options;
-    const kind = random.chance(0.07) ? 'batch' : 'payment';
-    const items = Array.from({ length: kind === 'batch' ? random.between(2, 4) : 1 }, () =>
+    const kind = random.chance(0.2) ? 'batch' : 'payment';
+    const idempotencyKey = `order-${this.#orders.length + 1}`;
+    const items = Array.from({ length: kind === 'batch' ? random.between(2, 8) : 1 }, () =>
       this.#drawItem(kind),
     );
     const bodies = items.map(({ to, asset, amountMicro }) => ({
@@ -116,17 +165,19 @@ export class Callers {
       amount: formatAmount(amountMicro),
     }));
     const order: OpenOrder = {
-      idempotencyKey: `order-${this.#orders.length + 1}`,
+      idempotencyKey,
       kind,
       items,
       answers: [],
       cancelAsked: false,
       path: kind === 'batch' ? '/pay/batch' : '/pay',
-      body: JSON.stringify(kind === 'batch' ? { items: bodies } : bodies[0]),
-      respondAsync: random.chance(0.2),
+      body: JSON.stringify(
+        kind === 'batch' ? { items: bodies } : { ...bodies[0], reference: idempotencyKey },
+      ),
+      respondAsync: random.chance(0.3),
       isTwin: random.chance(0.08),
       wantsCancel: kind === 'payment' && random.chance(0.08),
-      triesLeft: random.chance(0.15) ? 0 : random.between(1, 12),
+      triesLeft: random.chance(0.15) ? 0 : random.chance(0.5) ? random.between(1, 12) : TRIES_MAX,
     };
     this.#orders.push(order);
     return order;
@@ -135,7 +186,7 @@ export class Callers {
   #drawItem(kind: Order['kind']): OrderItem {
     const { random } = this.#options;
     const asset: Asset = random.chance(0.6) ? 'USDT' : 'TRX';
-    const amountMicro = BigInt(random.between(100_000, kind === 'batch' ? 1_000_000 : 3_000_000));
+    const amountMicro = BigInt(random.between(100_000, kind === 'batch' ? 1_500_000 : 3_000_000));
     return { to: createAccount().address, asset, amountMicro };
   }
 

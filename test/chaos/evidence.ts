@@ -10,6 +10,8 @@ export interface Evidence {
   /** The orders that callers sent, each under its key, with every answer they got. */
   readonly orders: readonly Order[];
   readonly limits: readonly Limit[];
+  /** Transactions that every node denied until their payment had ended without them; absent where nodes do not lie. */
+  readonly deniedTxIds?: readonly string[];
   /** The most unexpired half-open permits that any look at the breaker found, and how often it was looked at. */
   readonly permitsSeenMax: number;
   readonly permitsMax: number;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../support/random.ts';
+import type { Aims } from './aims.ts';
 import type { Bundles, ChaosFunction } from './bundles.ts';
 import { type Child, Nursery } from './nursery-process.ts';
 
@@ -23,6 +24,8 @@ export interface FleetOptions {
   /** Takes what the processes write. */
   readonly logFd: number;
   readonly random: Random;
+  /** Of the whole run. */
+  readonly aims: Aims;
   readonly onDeath: (death: Death) => void;
 }
 
@@ -32,18 +35,37 @@ interface Fate {
   readonly dieAt: number;
   /** The call from which steps are counted; empty: the first. */
   readonly countFrom: string;
+  /** Places at the first of which it kills itself. */
+  readonly places: readonly string[];
   /** When it is killed from outside, should it live so long; null: never. */
   readonly killAfterMs: number | null;
+  /** Whether that is counted from its birth, and not from when it takes requests: a slow machine starts it slowly. */
+  readonly isEarly: boolean;
   /** It stands still from `atMs` on for `forMs`, as a machine that swaps or migrates; then it goes on for a while. */
   readonly freeze: { readonly atMs: number; readonly forMs: number } | null;
 }
 
-const FOREVER: Fate = { dieAt: 0, countFrom: '', killAfterMs: null, freeze: null };
+const FOREVER: Fate = {
+  dieAt: 0,
+  countFrom: '',
+  places: [],
+  killAfterMs: null,
+  isEarly: false,
+  freeze: null,
+};
 /** Two looks of the sidecar at an address that is down, and some more. */
 const PORT_REST_MS = 1_200;
 /** A payment makes some 60 steps; a settler as many for each payment that it visits. */
 const STEPS_MAX = 70;
 const STEPS_AFTER_MAX = 24;
+/**
+ * In wait for one that is aimed are the places where the fewest have died: a few, so that the rarest gets its victims,
+ * or more, so that it surely comes by one of them.
+ */
+const AIMED_PLACES = [4, 16];
+/** Where few have died, few come by. */
+const AIMED_PATIENCE_MS = 2_000;
+const START_MS_MAX = 20_000;
 /**
  * Counted from the start alone, most would die where lives begin. These are the calls that change something, or look at
  * the chain; most of the doomed die at the first of one of them, or soon after.
@@ -59,6 +81,7 @@ const TURNING_POINTS: Readonly<Record<ChaosFunction, readonly string[]>> = {
     'recordBroadcast',
     'dropTransition',
     'takeOutReservation',
+    'retryRefused',
     'closePayment',
     'pushClosings',
     'noteClose',
@@ -96,10 +119,35 @@ const TURNING_POINTS: Readonly<Record<ChaosFunction, readonly string[]>> = {
     'replaceCircuit',
     'insertItems',
     'admitBatch',
+    'refuseBatch',
+    'reopenForReview',
     'claimAudit',
     'sumHeld',
     'readHoldings',
     'storeAudit',
+  ],
+};
+/** All other calls: who is aimed may die at these as well. */
+const LOOKS: Readonly<Record<ChaosFunction, readonly string[]>> = {
+  pay: [
+    'serverTimeMs',
+    'readBreaker',
+    'readCircuit',
+    'findPayment',
+    'findPayments',
+    'findByKey',
+    'findBatch',
+    'readSolidHead',
+  ],
+  settle: [
+    'serverTimeMs',
+    'readBreaker',
+    'readCircuit',
+    'findPayment',
+    'findPayments',
+    'findBatch',
+    'firstDueMs',
+    'readSolidHead',
   ],
 };
 
@@ -154,30 +202,48 @@ export class Fleet {
       const freeze = { atMs: random.between(200, 1_500), forMs: random.between(7_500, 10_000) };
       return { ...FOREVER, killAfterMs: freeze.atMs + freeze.forMs + random.between(100, 2_000), freeze };
     }
-    if (random.chance(0.15)) return { ...FOREVER, killAfterMs: random.between(100, 1_800) };
-    const turn = random.chance(0.75) ? random.pick(TURNING_POINTS[this.#options.function]) : '';
+    if (random.chance(0.15)) return { ...FOREVER, killAfterMs: random.between(100, 1_800), isEarly: true };
+    const turningPoints = TURNING_POINTS[this.#options.function];
+    if (random.chance(0.5)) {
+      const calls = [...turningPoints, ...LOOKS[this.#options.function]];
+      const places = this.#options.aims.leastKilled(calls, random.pick(AIMED_PLACES), random);
+      return { ...FOREVER, places, killAfterMs: killAfterMs + AIMED_PATIENCE_MS };
+    }
+    const turn = random.chance(0.75) ? random.pick(turningPoints) : '';
     // Just before it, just after it, or some way on.
     const stepsMax = turn === '' ? STEPS_MAX : random.chance(0.6) ? 2 : STEPS_AFTER_MAX;
     const dieAt = random.between(1, stepsMax);
-    return { dieAt, countFrom: turn, killAfterMs, freeze: null };
+    return { ...FOREVER, dieAt, countFrom: turn, killAfterMs };
   }
 
   async #live(port: number, fate: Fate): Promise<Death> {
-    const child = await this.#nursery.bear({ port, dieAt: fate.dieAt, countFrom: fate.countFrom });
+    const { dieAt, countFrom, places } = fate;
+    const child = await this.#nursery.bear({ port, dieAt, countFrom, places });
     // Calm, or the end, may have come while it was being born.
     if (this.#stopped || (this.#calm && fate !== FOREVER)) child.signal('SIGKILL');
     this.#living.set(child, fate);
-    const timers = [
-      ...(fate.killAfterMs === null ? [] : [setTimeout(() => child.signal('SIGKILL'), fate.killAfterMs)]),
-      ...(fate.freeze === null
-        ? []
-        : [
-            setTimeout(() => child.signal('SIGSTOP'), fate.freeze.atMs),
-            setTimeout(() => child.signal('SIGCONT'), fate.freeze.atMs + fate.freeze.forMs),
-          ]),
-    ];
+    const timers: NodeJS.Timeout[] = [];
+    const after = (ms: number, signal: NodeJS.Signals) => {
+      timers.push(setTimeout(() => child.signal(signal), ms));
+    };
+    const clear = () => {
+      for (const timer of timers.splice(0)) clearTimeout(timer);
+    };
+    const begin = () => {
+      clear();
+      if (fate.killAfterMs !== null) after(fate.killAfterMs, 'SIGKILL');
+      if (fate.freeze === null) return;
+      after(fate.freeze.atMs, 'SIGSTOP');
+      after(fate.freeze.atMs + fate.freeze.forMs, 'SIGCONT');
+    };
+    if (fate.isEarly) begin();
+    else {
+      // Should it never come so far, it is killed as well.
+      if (fate !== FOREVER) after(START_MS_MAX, 'SIGKILL');
+      void child.serving.then(begin);
+    }
     const { signal, code, lastWords } = await child.died;
-    for (const timer of timers) clearTimeout(timer);
+    clear();
     this.#living.delete(child);
     const killed = signal === 'SIGKILL';
     const outside = fate.freeze === null ? 'at random' : 'after a freeze';

@@ -10,7 +10,7 @@ const TIMEOUT_MS = 30_000;
  * function's process, at an instant that the driver chose, and starting the emulator as well would multiply the cost
  * of a life.
  */
-export function serve(deferred: DeferredHandler, port: number): void {
+export function serve(deferred: DeferredHandler, port: number, onServing: () => void): void {
   const starting = deferred.coldStart();
   let invocations = 0;
   const server = createServer(async (request, response) => {
@@ -43,4 +43,5 @@ export function serve(deferred: DeferredHandler, port: number): void {
     response.end(answer);
   });
   server.listen(port, '127.0.0.1');
+  void starting.then(onServing);
 }

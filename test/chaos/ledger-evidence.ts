@@ -58,6 +58,11 @@ export function countOpen(db: Db): Promise<number> {
   return db.collection(PAYMENTS).countDocuments({ settleAtMs: { $exists: true } });
 }
 
+/** Payments that wait for a person's ruling. */
+export function countUnderReview(db: Db): Promise<number> {
+  return db.collection(PAYMENTS).countDocuments({ status: 'needs_review' });
+}
+
 /** @returns null before the first payment made the document */
 export async function readBreakerFigures(db: Db): Promise<BreakerFigures | null> {
   const stored = await findBreaker(db);

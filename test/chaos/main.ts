@@ -6,8 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { runCommand, UsageError } from '../../deploy/cli/arguments.ts';
+import { Aims } from './aims.ts';
 import { buildBundles } from './bundles.ts';
-import { type Coverage, coverageOf } from './coverage.ts';
+import { type Coverage, coverageOf, placeIn } from './coverage.ts';
 import { MarkedProcesses } from './marked-processes.ts';
 import { CHAOS_HELP, type ChaosOptions, readOptions } from './options.ts';
 import { Progress } from './progress.ts';
@@ -45,6 +46,7 @@ interface Plan {
   readonly round: number;
   readonly kills: number;
   readonly instances: number;
+  readonly nodesLie: boolean;
 }
 
 async function chaos(options: ChaosOptions): Promise<number> {
@@ -57,6 +59,7 @@ async function chaos(options: ChaosOptions): Promise<number> {
   const bundles = await buildBundles();
   const marked = new MarkedProcesses();
   const killsUnderWay = new Map<number, number>();
+  const aims = aimsAfter(rounds);
 
   const runRounds = async (): Promise<void> => {
     for (let plan = waiting.shift(); plan !== undefined; plan = waiting.shift()) {
@@ -66,6 +69,7 @@ async function chaos(options: ChaosOptions): Promise<number> {
       const result = await runRound({
         ...plan,
         seed,
+        aims,
         bundles,
         folder,
         otherNode: options.otherNode,
@@ -101,21 +105,35 @@ async function chaos(options: ChaosOptions): Promise<number> {
   );
   const { places, spared } = report.coverage;
   progress.tell(
-    `killed before or after port calls at ${places - spared.length} of ${places} places` +
-      (spared.length > 0 && spared.length <= 12 ? `; spared: ${spared.join(', ')}` : ''),
+    `killed before or after port calls at ${places - spared.length} of ${places} places; ` +
+      (spared.length === 0 ? 'none was spared' : `spared: ${spared.join(', ')}`),
   );
   progress.tell(`report: ${options.reportFile}`);
   return report.violations === 0 ? 0 : 1;
 }
 
 /** The same rounds for the same options, so that a resumed run fills in what is missing. */
-function planRounds({ kills, instances }: ChaosOptions): Plan[] {
-  const size = Math.min(ROUND_KILLS_MAX, Math.ceil(kills / instances.length));
+function planRounds({ kills, instances, otherNode }: ChaosOptions): Plan[] {
+  // Another chain is asked itself: what its nodes say is not ours to change.
+  const kinds = otherNode === undefined ? 2 : 1;
+  const size = Math.min(ROUND_KILLS_MAX, Math.ceil(kills / (instances.length * kinds)));
   return Array.from({ length: Math.ceil(kills / size) }, (_, index) => ({
     round: index + 1,
     kills: Math.min(size, kills - index * size),
     instances: instances[index % instances.length] ?? 1,
+    nodesLie: Math.floor(index / instances.length) % kinds === 1,
   }));
+}
+
+/** Of a run that is resumed, the kills of before count as well. */
+function aimsAfter(rounds: readonly RoundResult[]): Aims {
+  const aims = new Aims();
+  for (const { killsByPlace } of rounds) {
+    for (const [counted, kills] of Object.entries(killsByPlace)) {
+      for (let kill = 0; kill < kills; kill += 1) aims.count(placeIn(counted));
+    }
+  }
+  return aims;
 }
 
 function killsOf(rounds: readonly RoundResult[]): number {
@@ -124,10 +142,11 @@ function killsOf(rounds: readonly RoundResult[]): number {
 
 function describe(result: RoundResult): string {
   const { round, instances, kills, seconds, orders, transfers, furtherAttempts, fullestPercent } = result;
+  const lies = result.nodesLie ? `, ${result.denied} of them denied by lying nodes` : '';
   const fullest = Object.entries(fullestPercent).map(([limit, percent]) => `${limit} ${percent} %`);
   return (
     `round ${round}: ${kills} kills in ${seconds} s, ${instances} instances, ${orders} orders, ` +
-    `${transfers} transfers, ${furtherAttempts} further attempts; fullest windows: ${fullest.join(', ')}`
+    `${transfers} transfers${lies}, ${furtherAttempts} further attempts; fullest windows: ${fullest.join(', ')}`
   );
 }
 

@@ -20,6 +20,8 @@ interface NurseryOptions {
 export interface Child {
   /** Sends a signal; nothing happens where it is dead already. */
   signal(signal: NodeJS.Signals): void;
+  /** Resolves once it takes requests; never where it dies before. */
+  readonly serving: Promise<void>;
   readonly died: Promise<ChildDeath>;
 }
 
@@ -43,6 +45,7 @@ export class Nursery {
   readonly #births = new Map<number, Birth>();
   readonly #deaths = new Map<number, (death: ChildDeath) => void>();
   readonly #lastWords = new Map<number, string>();
+  readonly #servings = new Map<number, () => void>();
   #lives = 0;
   #stopped = false;
 
@@ -90,6 +93,9 @@ export class Nursery {
       case 'born':
         this.#bear(event.life, event.pid);
         return;
+      case 'serving':
+        this.#servings.get(event.pid)?.();
+        return;
       case 'dying':
         this.#lastWords.set(event.pid, event.place);
         return;
@@ -98,6 +104,7 @@ export class Nursery {
         this.#deaths.get(pid)?.({ signal, code, lastWords: this.#lastWords.get(pid) ?? null });
         this.#deaths.delete(pid);
         this.#lastWords.delete(pid);
+        this.#servings.delete(pid);
       }
     }
   }
@@ -111,6 +118,7 @@ export class Nursery {
     }
     birth?.born({
       signal: (signal) => this.#order({ order: 'signal', pid, signal }),
+      serving: new Promise((serving) => this.#servings.set(pid, serving)),
       died: new Promise((died) => this.#deaths.set(pid, died)),
     });
   }

@@ -10,6 +10,8 @@ export type NurseryOrder =
       readonly dieAt: number;
       /** The call from which steps are counted; empty: the first. */
       readonly countFrom: string;
+      /** Places at the first of which it kills itself, wherever it is in counting. */
+      readonly places: readonly string[];
     }
   | { readonly order: 'signal'; readonly pid: number; readonly signal: NodeJS.Signals };
 
@@ -17,6 +19,8 @@ export type NurseryEvent =
   | { readonly event: 'ready' }
   /** `pid` is 0 where the machine had no room for it. */
   | { readonly event: 'born'; readonly life: number; readonly pid: number }
+  /** A child's own word, once it has made its cold start and takes requests. */
+  | { readonly event: 'serving'; readonly pid: number }
   /** A child's own last words, written just before it kills itself. */
   | { readonly event: 'dying'; readonly pid: number; readonly place: string }
   | { readonly event: 'died'; readonly pid: number; readonly signal: string | null; readonly code: number };

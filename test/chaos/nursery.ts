@@ -75,7 +75,7 @@ function bury(): void {
 }
 
 /** In the child: leaves all that is the parent's, and becomes an instance. */
-function begin(pid: number, { port, dieAt, countFrom }: Extract<NurseryOrder, { order: 'live' }>): void {
+function begin(pid: number, order: Extract<NurseryOrder, { order: 'live' }>): void {
   waiting.length = 0;
   process.removeListener('SIGCHLD', bury);
   lines.close();
@@ -84,9 +84,10 @@ function begin(pid: number, { port, dieAt, countFrom }: Extract<NurseryOrder, { 
   forbidden.allow();
   // Every child would draw the parent's next numbers.
   Math.random = () => crypto.randomInt(2 ** 32) / 2 ** 32;
-  process.env.CHAOS_DIE_AT = String(dieAt);
-  process.env.CHAOS_COUNT_FROM = countFrom;
-  serve(handler, port);
+  process.env.CHAOS_DIE_AT = String(order.dieAt);
+  process.env.CHAOS_COUNT_FROM = order.countFrom;
+  process.env.CHAOS_PLACES = order.places.join();
+  serve(handler, order.port, () => tell({ event: 'serving', pid }));
 }
 
 /**

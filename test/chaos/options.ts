@@ -27,7 +27,8 @@ export interface OtherNode {
 export const CHAOS_HELP = `npm run chaos -- [options]
 
 Kills the functions that pay, at every step and at any instant, under load and while the chain, the database and the
-sidecar fail as well; then asks the chain whether every promise was kept. Everything runs on loopback.
+sidecar fail as well; then asks the chain whether every promise was kept. It aims where few have died so far. In half
+of the rounds two nodes agree to deny transactions that they have taken. Everything runs on loopback.
 
   --kills N         how many processes to kill                         (300)
   --seed S          decides what happens when; printed at the start    (random)

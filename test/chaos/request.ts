@@ -12,6 +12,27 @@ export interface ChaosRequest {
 const REQUEST_TIMEOUT_MS = 8_000;
 const NO_ANSWER: Answer = { status: 0, code: null, id: null, shown: null };
 
+/** Looks for a payment by the reference that its caller gave it; null where none is shown, for whatever reason. */
+export async function findByReference(
+  access: StackAccess,
+  reference: string,
+): Promise<{ readonly id: string; readonly status: string } | null> {
+  const path = '/pay';
+  try {
+    const token = await authorize(access, { method: 'GET', path });
+    const response = await fetch(`${access.url}${path}?reference=${reference}`, {
+      headers: { authorization: `Bearer ${token}` },
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    });
+    const { payments } = (await response.json()) as {
+      readonly payments: readonly { readonly id: string; readonly status: string }[];
+    };
+    return payments[0] ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** Posts as one of the callers; whatever goes wrong on the way is an answer too. */
 export async function post(access: StackAccess, request: ChaosRequest): Promise<Answer> {
   const { path, body, caller, idempotencyKey, respondAsync } = request;

@@ -3,13 +3,21 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ASSETS, type Asset, formatAmount } from '../../shared/domain/money.ts';
 import { Random } from '../support/random.ts';
+import type { Aims } from './aims.ts';
 import type { Bundles } from './bundles.ts';
 import { Callers } from './callers.ts';
 import { readSolidNumber, walkChain } from './chain-walk.ts';
 import { check, type Violation } from './checker.ts';
 import type { Evidence, Limit } from './evidence.ts';
-import { countOpen, countPermits, readBreakerFigures, readPayments } from './ledger-evidence.ts';
+import {
+  countOpen,
+  countPermits,
+  countUnderReview,
+  readBreakerFigures,
+  readPayments,
+} from './ledger-evidence.ts';
 import type { OtherNode } from './options.ts';
+import { type Reviewed, Reviewer } from './reviewer.ts';
 import { Storm } from './storm.ts';
 import { World } from './world.ts';
 
@@ -18,6 +26,9 @@ export interface RoundOptions {
   readonly seed: string;
   readonly kills: number;
   readonly instances: number;
+  /** Whether nodes agree to deny transactions that they have taken. */
+  readonly nodesLie: boolean;
+  readonly aims: Aims;
   readonly bundles: Bundles;
   /** Of this round alone; it holds the logs, and the evidence where a promise was broken. */
   readonly folder: string;
@@ -34,6 +45,7 @@ export interface RoundProgress {
 export interface RoundResult {
   readonly round: number;
   readonly instances: number;
+  readonly nodesLie: boolean;
   readonly seconds: number;
   readonly kills: number;
   /** Kills by place: `pay before note`, `settle at random`, `database`. */
@@ -48,6 +60,10 @@ export interface RoundResult {
   /** Attempts that were signed beyond the first of a payment. */
   readonly furtherAttempts: number;
   readonly transfers: number;
+  /** Transfers that nodes denied until their payment had ended; payments then ruled as paid; trips that were lifted. */
+  readonly denied: number;
+  readonly resolved: number;
+  readonly resets: number;
   readonly blocks: number;
   /** How full the fullest window was, in hundredths of its limit. */
   readonly fullestPercent: Readonly<Record<string, number>>;
@@ -68,7 +84,7 @@ const PERMITS_MAX = 3;
  */
 const HOUR_MS = 20_000;
 const DAY_MS = 60_000;
-const HOURLY_MICRO = { USDT: 12_000_000n, TRX: 8_000_000n };
+const HOURLY_MICRO = { USDT: 6_000_000n, TRX: 4_000_000n };
 const HOURS_A_DAY = 2n;
 
 function limitsFor(instances: number): readonly Limit[] {
@@ -80,6 +96,16 @@ function limitsFor(instances: number): readonly Limit[] {
     ];
   });
 }
+
+/**
+ * Where nodes lie no payment gets a second attempt: what two operators deny together would be paid twice, and nothing
+ * can be done about it. So its time is over before its first attempt is.
+ */
+const LYING_NODES_SETTINGS = {
+  TRON_EXPIRATION_SECONDS: '7',
+  PAYMENT_PAY_BY_SECONDS: '7',
+  PAYMENT_RECHECK_SECONDS: '6',
+};
 
 function settingsFor(limits: readonly Limit[], isOurChain: boolean): Readonly<Record<string, string>> {
   const amountOf = (asset: Asset, name: string) =>
@@ -94,7 +120,8 @@ function settingsFor(limits: readonly Limit[], isOurChain: boolean): Readonly<Re
     AUDIT_INTERVAL_SECONDS: '1',
     PAYMENT_PAY_BY_SECONDS: isOurChain ? '25' : '90',
     PAYMENT_RECHECK_SECONDS: '3',
-    PAYMENT_APPROVAL_ABOVE_USDT: '2.5',
+    PAYMENT_APPROVAL_ABOVE_USDT: '2.2',
+    PAYMENT_APPROVAL_ABOVE_TRX: '2.2',
     PAYMENT_APPROVE_BY_SECONDS: '10',
     CIRCUIT_BREAKER_HOURLY_WINDOW_SECONDS: String(HOUR_MS / 1_000),
     CIRCUIT_BREAKER_DAILY_WINDOW_SECONDS: String(DAY_MS / 1_000),
@@ -111,7 +138,7 @@ function settingsFor(limits: readonly Limit[], isOurChain: boolean): Readonly<Re
 
 /** One world from its start to its judgement. @throws Error where it could not be started or judged */
 export async function runRound(options: RoundOptions): Promise<RoundResult> {
-  const { round, seed, instances, folder, onProgress } = options;
+  const { round, seed, instances, nodesLie, folder, onProgress } = options;
   const startedAtMs = performance.now();
   const random = (what: string) => new Random(`${seed}/${round}/${what}`);
   const limits = limitsFor(instances);
@@ -129,21 +156,30 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
     folder,
     bundles: options.bundles,
     instances,
-    settings: settingsFor(limits, options.otherNode === undefined),
+    settings: {
+      ...settingsFor(limits, options.otherNode === undefined),
+      ...(nodesLie ? LYING_NODES_SETTINGS : {}),
+    },
     otherNode: options.otherNode,
     random: random('fates'),
+    aims: options.aims,
+    lies: nodesLie ? random('lies') : undefined,
     onDeath: ({ function: name, place, killed }) => {
-      if (killed) count(`${name} ${place}`);
-      else violations.push({ rule: 'everything_ends', detail: `an instance of ${name} ${place}` });
+      if (killed) {
+        count(`${name} ${place}`);
+        options.aims.count(place);
+      } else violations.push({ rule: 'everything_ends', detail: `an instance of ${name} ${place}` });
     },
   });
   try {
     const { nodeUrl, walletAddress, usdtAddress } = world.network;
     const fromBlock = (await readSolidNumber(nodeUrl)) + 1;
     const sampler = new PermitSampler(world);
+    const reviewer = world.lyingNodes === undefined ? undefined : new Reviewer(world, world.lyingNodes);
     const callers = new Callers({ access: world.access, random: random('callers'), count: instances + 2 });
     const storm = new Storm({
       world,
+      recipients: () => callers.orders.flatMap(({ items }) => items.map(({ to }) => to)),
       random: random('storm'),
       onBlow: (name) => {
         add(blows, name);
@@ -155,10 +191,12 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
       await sleep(200);
     }
     await storm.stop();
+    world.lyingNodes?.denyNoMore();
     world.calm();
     await callers.stop();
     onProgress({ phase: 'coming to rest', kills });
-    await untilAtRest(world, REST_TIMEOUT_MS[options.otherNode === undefined ? 'ours' : 'other']);
+    await untilAtRest(world, REST_TIMEOUT_MS[options.otherNode === undefined ? 'ours' : 'other'], nodesLie);
+    const reviewed = (await reviewer?.stop()) ?? NOTHING_REVIEWED;
     const looks = await sampler.stop();
     const walk = await walkChain({ nodeUrl, wallet: walletAddress, usdt: usdtAddress, fromBlock });
     const breaker = await insist(() => readBreakerFigures(world.database));
@@ -170,6 +208,7 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
       breaker,
       orders: callers.orders,
       limits,
+      deniedTxIds: reviewed.deniedTxIds,
       permitsMax: PERMITS_MAX,
       ...looks,
     };
@@ -184,6 +223,7 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
     return {
       round,
       instances,
+      nodesLie,
       seconds: Math.round((performance.now() - startedAtMs) / 100) / 10,
       kills,
       killsByPlace,
@@ -194,6 +234,9 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
       payments,
       furtherAttempts: evidence.payments.reduce((sum, { txIds }) => sum + Math.max(0, txIds.length - 1), 0),
       transfers: walk.transfers.length,
+      denied: walk.transfers.filter(({ txId }) => reviewed.deniedTxIds.includes(txId)).length,
+      resolved: reviewed.resolved,
+      resets: reviewed.resets,
       blocks: walk.lastBlock - fromBlock + 1,
       fullestPercent: Object.fromEntries(
         limits.map((limit) => [`${limit.asset} ${limit.name}`, fullestPercent(evidence, limit)]),
@@ -239,13 +282,17 @@ class PermitSampler {
   }
 }
 
+const NOTHING_REVIEWED: Reviewed = { deniedTxIds: [], resolved: 0, resets: 0 };
+
 /** Waits until nothing is left to do; what is not at rest in time is for the checker to name. */
-async function untilAtRest(world: World, timeoutMs: number): Promise<void> {
+async function untilAtRest(world: World, timeoutMs: number, isReviewed: boolean): Promise<void> {
   const deadlineMs = Date.now() + timeoutMs;
   while (Date.now() < deadlineMs) {
     try {
       const breaker = await readBreakerFigures(world.database);
-      if (breaker?.transitions === 0 && (await countOpen(world.database)) === 0) return;
+      const isReviewOver =
+        !isReviewed || (breaker?.tripped === null && (await countUnderReview(world.database)) === 0);
+      if (breaker?.transitions === 0 && (await countOpen(world.database)) === 0 && isReviewOver) return;
     } catch {
       // Asked again.
     }

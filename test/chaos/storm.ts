@@ -6,6 +6,8 @@ import type { Victim, World } from './world.ts';
 export interface StormOptions {
   readonly world: World;
   readonly random: Random;
+  /** Whom callers have asked to pay so far. */
+  readonly recipients: () => readonly string[];
   /** Told of each blow: `chain drop`, `kill database`. */
   readonly onBlow: (name: string) => void;
 }
@@ -13,6 +15,7 @@ export interface StormOptions {
 type Blow = { readonly name: string; readonly weight: number } & (
   | { readonly kill: Victim }
   | { readonly pauseForMs: (random: Random) => number }
+  | { readonly denyForMs: (random: Random) => number }
   | { readonly fault: (random: Random) => Readonly<Record<string, unknown>> }
 );
 
@@ -80,10 +83,15 @@ const BLOWS: readonly Blow[] = [
     fault: (random) => ({ kind: 'fork', blocks: random.between(1, 2), transactions: 'readmit' }),
   },
   { name: 'operator pauses', weight: 1, pauseForMs: (random) => random.between(200, 2_000) },
+  // Whoever was accepted before is refused, and may ask again afterwards.
+  { name: 'operator denies recipients', weight: 5, denyForMs: (random) => random.between(1_500, 5_000) },
   { name: 'kill chain', weight: 1, kill: 'chain' },
   { name: 'kill database', weight: 1.5, kill: 'database' },
   { name: 'kill sidecar', weight: 0.5, kill: 'sidecar' },
 ];
+
+/** Of the newest recipients: older ones are paid, or given up. */
+const DENIED_MAX = 200;
 
 /** Strikes now and then until it is told to stop; then heals everything. */
 export class Storm {
@@ -116,6 +124,7 @@ export class Storm {
       if (blow === undefined) continue;
       if ('kill' in blow) await world.killAndRestart(blow.kill, random.between(0, 1_500));
       else if ('pauseForMs' in blow) await this.#pause(blow.pauseForMs(random));
+      else if ('denyForMs' in blow) await this.#denyRecipients(blow.denyForMs(random));
       else await this.#order(blow.fault(random));
       onBlow(blow.name);
     }
@@ -128,6 +137,17 @@ export class Storm {
     while (!(await this.#operate('resume')));
   }
 
+  async #denyRecipients(forMs: number): Promise<void> {
+    const { random, recipients, world } = this.#options;
+    world.denyRecipients(
+      recipients()
+        .slice(-DENIED_MAX)
+        .filter(() => random.chance(0.7)),
+    );
+    await sleep(forMs);
+    world.denyRecipients([]);
+  }
+
   async #operate(action: 'pause' | 'resume'): Promise<boolean> {
     const body = JSON.stringify({ action, reason: 'as chaos has it' });
     const answer = await post(this.#options.world.access, { path: '/pay/breaker', body, caller: 'operator' });
@@ -138,7 +158,7 @@ export class Storm {
     const { random, world } = this.#options;
     const hasFaults = world.network.faultsUrl !== undefined;
     const possible = BLOWS.filter(
-      (blow) => hasFaults || ('kill' in blow ? blow.kill !== 'chain' : 'pauseForMs' in blow),
+      (blow) => hasFaults || ('kill' in blow ? blow.kill !== 'chain' : !('fault' in blow)),
     );
     const lots = possible.flatMap((blow) => Array<Blow>(blow.weight * 2).fill(blow));
     return lots.length === 0 ? undefined : random.pick(lots);

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
@@ -22,8 +22,10 @@ import { ensureDevelopmentSecrets, putSecret } from '../../deploy/local/secrets.
 import type { PartSpec } from '../../deploy/local/supervisor.ts';
 import { readConfig } from '../../shared/runtime/config.ts';
 import type { Random } from '../support/random.ts';
+import type { Aims } from './aims.ts';
 import { type Bundles, CHAOS_FUNCTIONS, type ChaosFunction } from './bundles.ts';
 import { type Death, Fleet } from './fleet.ts';
+import { LyingNodes } from './lying-nodes.ts';
 import { markedEnvironment } from './marked-processes.ts';
 import type { OtherNode } from './options.ts';
 
@@ -41,6 +43,9 @@ export interface WorldOptions {
   readonly settings: Readonly<Record<string, string>>;
   readonly otherNode: OtherNode | undefined;
   readonly random: Random;
+  readonly aims: Aims;
+  /** Decides what nodes between the functions and the chain deny; undefined where the chain is asked itself. */
+  readonly lies: Random | undefined;
   readonly onDeath: (death: Death) => void;
 }
 
@@ -59,6 +64,8 @@ export class World {
   readonly network: ChaosNetwork;
   readonly mongo: MongoClient;
   readonly access: StackAccess;
+  readonly lyingNodes: LyingNodes | undefined;
+  readonly #denyFile: string;
   readonly #logs: PartLog[];
   readonly #specs: Map<Victim, PartSpec>;
   readonly #parts: Map<Victim, RunningPart>;
@@ -69,6 +76,8 @@ export class World {
     readonly network: ChaosNetwork;
     readonly mongo: MongoClient;
     readonly access: StackAccess;
+    readonly lyingNodes: LyingNodes | undefined;
+    readonly denyFile: string;
     readonly logs: PartLog[];
     readonly specs: Map<Victim, PartSpec>;
     readonly parts: Map<Victim, RunningPart>;
@@ -78,6 +87,8 @@ export class World {
     this.network = parts.network;
     this.mongo = parts.mongo;
     this.access = parts.access;
+    this.lyingNodes = parts.lyingNodes;
+    this.#denyFile = parts.denyFile;
     this.#logs = parts.logs;
     this.#specs = parts.specs;
     this.#parts = parts.parts;
@@ -130,16 +141,32 @@ export class World {
             faultsUrl: undefined,
           })),
     ]);
+    const lyingNodes =
+      options.lies === undefined
+        ? undefined
+        : await LyingNodes.start({
+            nodeUrl: network.nodeUrl,
+            ports: [await findFreePort(taken), await findFreePort(taken)],
+            random: options.lies,
+          });
     const configDir = join(folder, 'config');
     mkdirSync(configDir, { recursive: true });
+    const denyFile = join(configDir, 'denied-recipients');
+    writeFileSync(denyFile, '');
+    const [nodeUrl, ...fallbackUrls] = lyingNodes?.urls ?? [network.nodeUrl];
     const environmentOf = (name: ChaosFunction) =>
       composeEnvironment(name, {
         ...network,
+        nodeUrl: nodeUrl ?? network.nodeUrl,
         lucidEnv: 'test',
         configDir,
         secrets,
         mongoUrl: database.url,
-        settings: options.settings,
+        settings: {
+          ...options.settings,
+          RECIPIENT_DENY_FILE: denyFile,
+          ...(fallbackUrls.length === 0 ? {} : { TRON_FALLBACK_NODE_URLS: fallbackUrls.join() }),
+        },
       });
     for (const name of CHAOS_FUNCTIONS) readConfig(environmentOf(name), { needs: FUNCTION_NEEDS[name] });
 
@@ -181,6 +208,7 @@ export class World {
           environment: { ...base, ...environmentOf(name) },
           logFd,
           random: options.random,
+          aims: options.aims,
           onDeath: options.onDeath,
         }),
     );
@@ -193,6 +221,8 @@ export class World {
         audience: AUTH_AUDIENCE,
         callerSecretFiles: secrets.callers,
       },
+      lyingNodes,
+      denyFile,
       logs,
       specs,
       parts,
@@ -217,6 +247,13 @@ export class World {
     this.#parts.set(victim, await spec.start());
   }
 
+  /** Puts these recipients, and nobody else, on the operator's list of those who are not paid. */
+  denyRecipients(recipients: readonly string[]): void {
+    // Replaced whole: a list that is read half would stop all payments.
+    writeFileSync(`${this.#denyFile}.next`, recipients.map((recipient) => `${recipient}\n`).join(''));
+    renameSync(`${this.#denyFile}.next`, this.#denyFile);
+  }
+
   /** No process dies from now on. */
   calm(): void {
     for (const fleet of this.#fleets) fleet.calm();
@@ -225,6 +262,7 @@ export class World {
   /** Ends every process of the world, whatever state it is in. */
   async stop(): Promise<void> {
     await Promise.all(this.#fleets.map((fleet) => fleet.stop()));
+    this.lyingNodes?.stop();
     await this.mongo.close().catch(() => {});
     for (const { pid, exited } of this.#parts.values()) {
       if (pid === undefined) continue;

@@ -51,7 +51,7 @@ describe('a nursery of instances', { timeout: 30_000 }, () => {
 
   async function bear(dieAt = 0) {
     const port = await findFreePort(taken);
-    const child = await nursery.bear({ port, dieAt, countFrom: '' });
+    const child = await nursery.bear({ port, dieAt, countFrom: '', places: [] });
     const invoke = async (event: unknown): Promise<Answer> => {
       const url = `http://127.0.0.1:${port}/2015-03-31/functions/function/invocations`;
       const response = await fetch(url, { method: 'POST', body: JSON.stringify(event) });
@@ -93,6 +93,8 @@ describe('a nursery of instances', { timeout: 30_000 }, () => {
     const handler = HANDLER.replace('loadAll: async () => {}', 'loadAll: async () => { randomUUID(); }');
     writeFileSync(join(drawing, 'handler.mjs'), handler);
     const careless = new Nursery({ programs, folder: drawing, environment: {}, logFd });
-    await expect(careless.bear({ port: 1, dieAt: 0, countFrom: '' })).rejects.toThrow('a nursery ended');
+    await expect(careless.bear({ port: 1, dieAt: 0, countFrom: '', places: [] })).rejects.toThrow(
+      'a nursery ended',
+    );
   });
 });

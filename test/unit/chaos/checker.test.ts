@@ -157,6 +157,18 @@ describe('the checker of chaos', () => {
     expect(at(80_000)).toEqual([]);
   });
 
+  it('leaves out of a window what every node denied, and nothing else, and asks for its row all the same', () => {
+    const bob = { ...transfer, txId: 'tx5', to: 'Tdave', amountMicro: 1n };
+    const row = { ...payment, id: 'pay_5', idempotencyKey: 'order-5', recipient: 'Tdave', amountMicro: 1n };
+    const payments = [...truth.payments, { ...row, txIds: ['tx5'] }];
+    const over = { ...withTransfers(...truth.transfers, bob), payments };
+    expect(rulesBroken({ ...over, deniedTxIds: ['tx5'] })).toEqual([]);
+    expect(rulesBroken({ ...over, deniedTxIds: ['txb0'] })).toEqual(['within_limits']);
+    expect(rulesBroken({ ...over, payments: truth.payments, deniedTxIds: ['tx5'] })).toEqual([
+      'chain_has_a_row',
+    ]);
+  });
+
   it('finds more permits than there may be, and that nobody looked', () => {
     expect(rulesBroken({ permitsSeenMax: 4 })).toEqual(['permits']);
     expect(rulesBroken({ looks: 0 })).toEqual(['permits']);
