@@ -32,7 +32,10 @@ export interface SidecarConfig {
   /** Requests that may wait for an instance, for each function. */
   readonly queueMax: number;
   readonly queueTimeoutMs: number;
-  /** Keeps the mark by which an unclean end is known at the next start. It must outlive the process. */
+  /**
+   * Keeps the mark by which an unclean end is known at the next start, so that it must outlive the process; and the
+   * files by which instances are drained before they are removed.
+   */
   readonly stateDir: string | undefined;
   readonly shutdownTimeoutMs: number;
 }

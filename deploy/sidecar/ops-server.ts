@@ -9,7 +9,10 @@ export interface OpsServerOptions {
   readonly isDraining: () => boolean;
 }
 
-/** The sidecar's own `/health` and `/metrics`, apart from the functions' of the same names. */
+/**
+ * The sidecar's own `/health` and `/metrics`, apart from the functions' of the same names. `/health/live` tells that
+ * the process answers, whatever is behind it: for who ends a process that does not.
+ */
 export function createOpsServer({ pools, metrics, isDraining }: OpsServerOptions): Server {
   return createServer(async (request, response) => {
     const path = request.url?.split('?', 1)[0];
@@ -23,6 +26,8 @@ export function createOpsServer({ pools, metrics, isDraining }: OpsServerOptions
           'cache-control': 'no-store',
         })
         .end(JSON.stringify(health));
+    } else if (path === '/health/live') {
+      response.writeHead(200, { 'cache-control': 'no-store' }).end();
     } else if (path === '/metrics') {
       const text = await metrics.registry.metrics();
       response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(text);

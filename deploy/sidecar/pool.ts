@@ -68,6 +68,9 @@ interface Instance {
   retired: boolean;
 }
 
+/** `busy`: an invoke runs inside, or may. `idle`: none can. `gone`: this pool does not know it, or no more. */
+export type DrainState = 'busy' | 'idle' | 'gone';
+
 interface Waiter {
   readonly resolve: (lease: Lease) => void;
   readonly reject: (refusal: PoolRefusal) => void;
@@ -89,6 +92,8 @@ export class FunctionPool {
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #idleListeners = new Set<() => void>();
   #draining = false;
+  /** Addresses that are not leased any more, because an operator is about to end what is there. */
+  #leaving: ReadonlySet<string> = new Set();
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -125,6 +130,19 @@ export class FunctionPool {
       if (!addresses.has(instance.address)) instance.retired = true;
     }
     this.#pump();
+  }
+
+  /** From now on these addresses are not leased, and all others are again. */
+  setLeaving(addresses: ReadonlySet<string>): void {
+    this.#leaving = addresses;
+    this.#pump();
+  }
+
+  /** How far an address is that was set to leave. */
+  drainState(address: string): DrainState {
+    const instance = this.#instances.get(address);
+    if (instance === undefined) return 'gone';
+    return instance.leased || instance.quarantinedUntilMs > this.#options.nowMs() ? 'busy' : 'idle';
   }
 
   /** Instances to probe now: a leased one is known by its invoke. */
@@ -242,7 +260,7 @@ export class FunctionPool {
   /** The first one first: it stays warm, and a quiet service wakes no more instances than it needs. */
   #findFree(): Instance | undefined {
     for (const instance of this.#instances.values()) {
-      if (!instance.alive || instance.leased || instance.retired) continue;
+      if (!this.#isUsable(instance) || instance.leased) continue;
       if (instance.quarantinedUntilMs === 0 || instance.quarantinedUntilMs <= this.#options.nowMs())
         return instance;
     }
@@ -250,8 +268,12 @@ export class FunctionPool {
   }
 
   #someAlive(): boolean {
-    for (const { alive, retired } of this.#instances.values()) if (alive && !retired) return true;
+    for (const instance of this.#instances.values()) if (this.#isUsable(instance)) return true;
     return false;
+  }
+
+  #isUsable({ alive, retired, address }: Instance): boolean {
+    return alive && !retired && !this.#leaving.has(address);
   }
 
   /** Runs after every change: removes who left, serves who waits, refuses them when nobody can serve. */

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { pino } from 'pino';
 import { openAclFile } from './acl-file.ts';
 import { FUNCTION_NAMES, type FunctionName, type SidecarConfig } from './config.ts';
+import { followDraining } from './draining.ts';
 import { Fleet, type FleetOptions } from './fleet.ts';
 import { FunctionServer, type FunctionServerOptions, listen } from './function-server.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
@@ -58,6 +59,9 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps = {}
       for (const pool of pools.values()) pool.destroy();
     });
     metrics = createMetrics(pools);
+    if (config.stateDir !== undefined) {
+      releases.push(followDraining(config.stateDir, { pools, logger }));
+    }
 
     const fleet = new Fleet({ pools, endpoints: config.functions, logger, ...deps });
     releases.push(() => fleet.stop());

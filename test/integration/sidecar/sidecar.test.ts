@@ -1,8 +1,10 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { DRAINED_FILE, DRAINING_FILE, type DrainReport } from '../../../deploy/sidecar/draining.ts';
 import { freePort } from '../../support/ports.ts';
 import { waitUntil } from '../../support/wait-until.ts';
-import { ask, askRaw, closeAll, createGate, startFake, startTestSidecar } from './harness.ts';
+import { ask, askRaw, closeAll, createFolder, createGate, startFake, startTestSidecar } from './harness.ts';
 
 afterEach(closeAll);
 
@@ -440,6 +442,54 @@ describe('the instances', () => {
   });
 });
 
+describe('instances that are to be removed', () => {
+  const withState = async (...ports: number[]) => {
+    const stateDir = createFolder();
+    return { ...(await startTestSidecar({ pay: ports }, { stateDir })), stateDir };
+  };
+  const order = (stateDir: string, id: string, addresses: readonly string[]) =>
+    writeFileSync(join(stateDir, DRAINING_FILE), JSON.stringify({ id, addresses }));
+  const report = (stateDir: string): DrainReport | undefined => {
+    const path = join(stateDir, DRAINED_FILE);
+    return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as DrainReport) : undefined;
+  };
+
+  it('finish what they have, get nothing new, and are told to be idle then', async () => {
+    const gate = createGate();
+    const leaving = await startFake(async () => {
+      await gate.opened;
+      return { result: 'leaving' };
+    });
+    const staying = await startFake(() => ({ result: 'staying' }));
+    const { functionUrl, stateDir } = await withState(leaving.port, staying.port);
+    const underWay = ask(functionUrl, '/pay');
+    await waitUntil(() => leaving.inFlight === 1);
+    const address = `127.0.0.1:${leaving.port}`;
+    order(stateDir, 'first', [address, '127.0.0.9:1']);
+    await waitUntil(() => report(stateDir)?.id === 'first');
+    expect(report(stateDir)?.states).toEqual({ [address]: 'busy', '127.0.0.9:1': 'gone' });
+
+    gate.open();
+    expect((await underWay).text).toBe('leaving');
+    await waitUntil(() => report(stateDir)?.states[address] === 'idle');
+    for (let request = 0; request < 5; request += 1) {
+      expect((await ask(functionUrl, '/pay')).text).toBe('staying');
+    }
+    rmSync(join(stateDir, DRAINING_FILE));
+    await waitUntil(async () => (await ask(functionUrl, '/pay')).text === 'leaving');
+    expect(existsSync(join(stateDir, DRAINED_FILE))).toBe(false);
+  });
+
+  it('are none by an order that cannot be read', async () => {
+    const rie = await startFake(ok);
+    const { functionUrl, stateDir, logs } = await withState(rie.port);
+    writeFileSync(join(stateDir, DRAINING_FILE), '{"id":"x","addresses":"all"}');
+    await waitUntil(() => logs.some(({ msg }) => String(msg).includes('order to drain cannot be read')));
+    expect((await ask(functionUrl, '/pay')).status).toBe(200);
+    expect(report(stateDir)).toBeUndefined();
+  });
+});
+
 describe('the settle schedule', () => {
   it('invokes settle on its interval with a scheduled event', async () => {
     const settle = await startFake(() => ({ result: { settled: 0 } }));
@@ -495,6 +545,8 @@ describe('the ops port', () => {
     const healthy = await startTestSidecar({ pay: [rie.port] });
     expect((await ask(healthy.opsUrl, '/health')).status).toBe(200);
     expect((await ask(healthy.opsUrl, '/pay')).status).toBe(404);
+    // A sidecar before dead functions is no reason to end the sidecar.
+    expect((await ask(opsUrl, '/health/live')).status).toBe(200);
     expect((await ask(healthy.opsUrl, '/health', { method: 'POST' })).status).toBe(405);
   });
 
