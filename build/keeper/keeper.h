@@ -41,7 +41,7 @@ enum expansion expand_addresses(char *text, struct reason *why);
 size_t address_form_length(const char *text);
 
 /* probe.c */
-enum target_kind { TARGET_HTTP, TARGET_MONGO, TARGET_TOR, TARGET_FILE };
+enum target_kind { TARGET_HTTP, TARGET_MONGO, TARGET_TOR, TARGET_TOR_ANSWERS, TARGET_FILE };
 
 struct target {
   enum target_kind kind;

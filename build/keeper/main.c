@@ -23,7 +23,7 @@ static const char USAGE[] =
     "         In COMMAND's arguments %{address:172.30.0.0/16} is this container's own address in that network.\n"
     "       keeper probe TARGET [--timeout-ms N]     exit code 0: healthy; 1: not, and why on stdout (5000)\n"
     "       TARGET: http://HOST:PORT/PATH   mongo://HOST:PORT   tor://HOST:PORT?cookie=FILE\n"
-    "               file:///PATH?max-age-seconds=N\n"
+    "               tor-answers://HOST:PORT?cookie=FILE   file:///PATH?max-age-seconds=N\n"
     "       HOST: an IPv4 address, localhost, or %{address:NETWORK/BITS}\n";
 
 /* An option and its value: a text, or a number within bounds. */

@@ -82,7 +82,8 @@ static const char *after(const char *text, const char *start)
 
 bool parse_target(const char *text, struct target *target, struct reason *why)
 {
-  static const char HTTP[] = "http://", MONGO[] = "mongo://", TOR[] = "tor://", FILE_AGE[] = "file://";
+  static const char HTTP[] = "http://", MONGO[] = "mongo://", FILE_AGE[] = "file://";
+  static const char TOR[] = "tor://", TOR_ANSWERS[] = "tor-answers://";
   static const char COOKIE[] = "?cookie=", AGE[] = "?max-age-seconds=";
   const char *rest;
   if ((rest = after(text, HTTP)) != NULL) {
@@ -93,8 +94,8 @@ bool parse_target(const char *text, struct target *target, struct reason *why)
     target->kind = TARGET_MONGO;
     if ((rest = parse_authority(rest, target)) != NULL && *rest == '\0')
       return true;
-  } else if ((rest = after(text, TOR)) != NULL) {
-    target->kind = TARGET_TOR;
+  } else if ((rest = after(text, TOR)) != NULL || (rest = after(text, TOR_ANSWERS)) != NULL) {
+    target->kind = after(text, TOR) != NULL ? TARGET_TOR : TARGET_TOR_ANSWERS;
     if ((rest = parse_authority(rest, target)) != NULL && (rest = after(rest, COOKIE)) != NULL &&
         copy_path(target, rest, strlen(rest)))
       return true;
@@ -106,8 +107,8 @@ bool parse_target(const char *text, struct target *target, struct reason *why)
       return true;
   }
   return because(why,
-                 "%s is no target: http://HOST:PORT/PATH, mongo://HOST:PORT, tor://HOST:PORT?cookie=FILE or "
-                 "file:///PATH?max-age-seconds=N",
+                 "%s is no target: http://HOST:PORT/PATH, mongo://HOST:PORT, tor://HOST:PORT?cookie=FILE, "
+                 "tor-answers://HOST:PORT?cookie=FILE or file:///PATH?max-age-seconds=N",
                  text);
 }
 
@@ -330,6 +331,8 @@ static bool ask_tor(struct connection *connection, const struct target *target, 
   if (!tor_command(connection, authenticate, why) ||
       !tor_command(connection, "GETINFO status/bootstrap-phase\r\n", why))
     return false;
+  if (target->kind == TARGET_TOR_ANSWERS)
+    return true;
   const char *progress = strstr(connection->answer, " PROGRESS=");
   const char *percent = progress == NULL ? "?" : progress + strlen(" PROGRESS=");
   int digits = (int)strspn(percent, "0123456789");

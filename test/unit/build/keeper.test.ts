@@ -948,6 +948,12 @@ describe("the probe of Tor's control port", () => {
     await expectProbe([await control(answers)], 1, why);
   });
 
+  it('asked whether it answers at all, is healthy on its way too', async () => {
+    const answering = (target: string) => target.replace('tor://', 'tor-answers://');
+    await expectProbe([answering(await control({ [PHASE]: phase('5') }))], 0, '');
+    await expectProbe([answering(await control({ [PHASE]: '552 no\r\n' }))], 1, /^Tor answers: 552 no\n$/);
+  });
+
   it('is not with another cookie, and never shows one', async () => {
     const target = await control();
     await writeFile(cookieFile, randomBytes(32));
