@@ -12,7 +12,7 @@ import { makeNodeLayer } from './node-layer.ts';
 import { makeProgramLayer } from './program-layer.ts';
 import { checkImage } from './rules.ts';
 import { writeBill } from './sbom.ts';
-import { makeTorLayer } from './tor-layer.ts';
+import { KEY_MAKER_PATH, makeTorLayer, TOR_PATH } from './tor-layer.ts';
 
 /** What all images of one build have in common. */
 export type Release = {
@@ -119,7 +119,9 @@ async function makeLayer(
     case 'lambda':
       return makeLambdaLayer(log);
     case 'tor':
-      return makeTorLayer((await base()).tree);
+      return makeTorLayer((await base()).tree, [TOR_PATH]);
+    case 'tor-relay':
+      return makeTorLayer((await base()).tree, [TOR_PATH, KEY_MAKER_PATH]);
     case 'java':
       return makeJavaLayer((await base()).tree);
     case 'database':

@@ -14,6 +14,7 @@ export type LayerName =
   | 'node'
   | 'lambda'
   | 'tor'
+  | 'tor-relay'
   | 'java'
   | 'database'
   | `function:${string}`
@@ -89,6 +90,10 @@ export const IMAGES: readonly ImageDefinition[] = [
     name: 'init',
     entry: 'deploy/planes/database/init.ts',
   }),
+  programImage('ops-client', 'Calls the functions from the ops plane, for development and tests', {
+    name: 'ops-client',
+    entry: 'deploy/planes/ops-client.ts',
+  }),
   {
     name: 'tor-proxy',
     description: "Debian's tor, configured from outside",
@@ -101,12 +106,23 @@ export const IMAGES: readonly ImageDefinition[] = [
     dataFolders: ['/var/lib/tor'],
   },
   {
+    name: 'tor-relay',
+    description: 'Tor and the maker of its authority keys, for a private network of development and tests',
+    layers: ['base', 'tor-relay'],
+    settings: {
+      entrypoint: [TOR_PATH, '--defaults-torrc', TOR_DEFAULTS, '-f', TOR_CONFIG],
+      environment: ENVIRONMENT,
+    },
+    dataFolders: ['/var/lib/tor'],
+  },
+  {
     name: 'mongo-stand-in',
     description:
       'mongo-java-server in place of MongoDB, for machines that cannot pull it: one node, no authentication',
     layers: ['base', 'java', 'database'],
     settings: {
       entrypoint: [
+        ...['/usr/local/bin/keeper', 'run', '--liveness', 'mongo://127.0.0.1:27017', '--'],
         javaPath(),
         ...LAUNCHER_JVM_FLAGS,
         // It would write to /tmp what only a monitor on the same machine reads.

@@ -13,7 +13,7 @@ const FORBIDDEN: readonly [RegExp, string][] = [
     /\/(tron_private_key|\w+_secret|\w+_password|\w*encryption_key|\w+_api_key|mongo_keyfile|id_\w+|\.env|\.npmrc)$|\.(pem|key|p12)$/,
     'bears the name of a secret',
   ],
-  [/^\/(usr\/)?s?bin\/(?!tor$)/, 'is a program that is not asked for'],
+  [/^\/(usr\/)?s?bin\/(?!tor(-gencert)?$)/, 'is a program that is not asked for'],
 ];
 
 /** One line for each fault; none for an image that may be shipped. */
