@@ -11,10 +11,7 @@ const SUM_MS_MAX = 5_000;
 
 /** Documents in MongoDB; the collections and their indexes are made ready before the first of them is used. */
 export function mongoStore(db: Db): DocumentStore {
-  const collections: Record<CollectionName, Collection<Document>> = {
-    payments: db.collection(PAYMENTS),
-    breaker: db.collection(BREAKER),
-  };
+  const collections = collectionsOf(db);
   const access = storeAccess(db.client);
   const { reading, writing } = access;
 
@@ -92,6 +89,19 @@ export function mongoStore(db: Db): DocumentStore {
 
 function projected(only: FindOptions['only']) {
   return only === undefined ? {} : { projection: Object.fromEntries(only.map((field) => [field, 1])) };
+}
+
+/**
+ * Makes the collections and their indexes ready, for whoever sets up a database before its first function starts:
+ * then the functions need no right to make indexes. Harmless where all is there.
+ * @throws ServiceError as `prepare` does
+ */
+export async function prepareDatabase(db: Db): Promise<void> {
+  await prepare(collectionsOf(db), storeAccess(db.client));
+}
+
+function collectionsOf(db: Db): Record<CollectionName, Collection<Document>> {
+  return { payments: db.collection(PAYMENTS), breaker: db.collection(BREAKER) };
 }
 
 /**
