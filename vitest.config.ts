@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 /**
  * `npm test` runs three projects: `unit` (pure code and fakes), `integration` (one real part on loopback:
  * a database, a chain, the sidecar) and `function` (the bundles under the real RIE, through the sidecar).
+ * `npm run test:planes` runs `planes`: the containers, on a Docker engine.
  * `npm run test:slow` runs `slow`: real processes again, killed at every port call, or replaced one by one.
  */
 export default defineConfig({
@@ -36,6 +37,16 @@ export default defineConfig({
           include: ['test/slow/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'planes',
+          include: ['test/planes/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
+          // One engine, and one set of networks on it.
           fileParallelism: false,
         },
       },

@@ -394,14 +394,25 @@ describe('the files', () => {
     expect(problemsOf(PRODUCTION, withFile(name, text)).message).toMatch(problem);
   });
 
-  it('that ship with the deployment are right but for the wallet, which nobody else can know', () => {
+  it('that ship with the deployment are right but for the wallet and the user of the database', () => {
     const folder = join(ROOT, 'deploy/planes/configs/tron-payment');
     const shipped = Object.fromEntries(
-      CONFIG_FILES.map((name) => [`/app/configs/${name}`, readFileSync(join(folder, name), 'utf8')]),
+      [...CONFIG_FILES, 'auth_policy.yaml'].map((name) => [
+        `/app/configs/${name}`,
+        readFileSync(join(folder, name), 'utf8'),
+      ]),
     );
-    const files = { ...SECRETS, ...shipped, '/run/secrets/api_keys/monitoring_api_key': 'm'.repeat(40) };
-    expect(keysOf(problemsOf({}, files))).toEqual(['TRON_WALLET_ADDRESS']);
-    expect(read({ TRON_WALLET_ADDRESS: WALLET }, files).environment).toBe('production');
+    const files = {
+      ...SECRETS,
+      ...shipped,
+      '/run/secrets/api_keys/monitoring_api_key': 'm'.repeat(40),
+      '/run/secrets/operator_secret': 'o'.repeat(40),
+      '/run/secrets/approver_secret': 'a'.repeat(40),
+    };
+    // The one nobody else can know; the other is another one for each function.
+    expect(keysOf(problemsOf({}, files)).sort()).toEqual(['MONGO_USERNAME', 'TRON_WALLET_ADDRESS']);
+    const config = read({ TRON_WALLET_ADDRESS: WALLET, MONGO_USERNAME: 'lucid' }, files);
+    expect(config.environment).toBe('production');
   });
 
   it('that ship with the deployment name every key, set or in a comment', () => {

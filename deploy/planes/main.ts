@@ -1,0 +1,148 @@
+/** `npm run planes`: the compose planes on a Docker engine. */
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { createRecipient } from '../local/accounts.ts';
+import { Console } from '../local/console.ts';
+import { RolledBack, rollOut } from './deploy.ts';
+import { CommandFailed, NoEngine, run as runCommand } from './engine.ts';
+import { FUNCTIONS, NotReady, Planes, type PlanesOptions } from './planes.ts';
+import { readScales, scale } from './scale.ts';
+import { DEFAULT_PLANES_DIR } from './state.ts';
+
+const HELP = `npm run planes -- [command] [options]
+
+  up                 start everything, wait until it is healthy, pay a test payment      (what is done by default)
+  status             each container, how it is and since when
+  logs [SERVICE…]    what they log, from now on
+  pay …              pay from the ops plane: --to T… --amount 1.5 --asset USDT
+  deploy VERSION     bring the functions to that version: new instances join, old ones are drained; nothing changes
+                     where the new ones are not healthy
+  scale SERVICE=N …  so many instances; those that go are drained before
+  down               end everything; payments, secrets and logs stay
+
+  --production       the operator's own secrets, no development chain; nothing is made up and nothing is paid
+  --state DIR        development: where secrets, data and logs are                       (.local/planes)
+  --mongo KIND       official (mongo:7.0) or stand-in                                    (official, if it can be had)
+  --test             no door on loopback either
+`;
+
+const IMAGES_COMMAND = resolve(import.meta.dirname, '../../build/images/main.ts');
+
+const screen = new Console(process.stdout);
+
+async function run(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    strict: false,
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      production: { type: 'boolean', default: false },
+      test: { type: 'boolean' },
+      state: { type: 'string', default: DEFAULT_PLANES_DIR },
+      mongo: { type: 'string' },
+    },
+  });
+  const [command = 'up', ...rest] = positionals;
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const options: PlanesOptions = {
+    isProduction: values.production === true,
+    isTest: values.test === true ? true : undefined,
+    stateDir: resolve(String(values.state)),
+    mongo: readMongo(values.mongo),
+  };
+  const planes = await Planes.open(options, (line) => screen.dim(line));
+  const shown = { isShown: true };
+  switch (command) {
+    case 'up':
+      return up(planes, options);
+    case 'down':
+      return planes.down(shown);
+    case 'status':
+      await planes.engine.compose(['ps', '--all'], shown);
+      return;
+    case 'logs':
+      await planes.engine.compose(['logs', '--follow', '--tail', '20', ...rest], shown);
+      return;
+    case 'scale':
+      return scale(planes, readScales(rest), (line) => screen.line(`  ${line}`));
+    case 'deploy':
+      return deploy(options, rest);
+    case 'pay':
+      return pay(planes, process.argv.slice(process.argv.indexOf('pay') + 1));
+    default:
+      throw new Error(`there is no command "${command}"; see npm run planes -- --help`);
+  }
+}
+
+async function up(planes: Planes, { isProduction }: PlanesOptions): Promise<void> {
+  if (planes.hasStandIn) {
+    screen.warn(
+      'database: a stand-in, because mongo:7.0 is not to be had here: no replica set, no users, not for production',
+    );
+  }
+  const missing = await planes.missingImages();
+  if (missing.length > 0) {
+    screen.heading(`building images: ${missing.join(' ')}`);
+    await runCommand([process.execPath, IMAGES_COMMAND, ...missing], { isShown: true });
+  }
+  await screen.step(
+    'secrets',
+    () => planes.prepare(),
+    () => planes.folders.secrets,
+  );
+  const startedMs = performance.now();
+  await planes.up({ isShown: true });
+  screen.success(`healthy after ${((performance.now() - startedMs) / 1_000).toFixed(1)} s`);
+  if (isProduction) return;
+  await pay(planes, ['--to', createRecipient(planes.folders.secrets), '--amount', '25', '--asset', 'USDT']);
+  screen.line(`
+Try:
+  curl -s http://127.0.0.1:${process.env.LUCID_PORT || 8090}/health
+  npm run planes -- pay --to TGboHA3v9AG1uNZVp1xrE97TqdyzxaN9M5 --amount 1.5 --asset USDT
+  npm run planes -- status
+  npm run planes -- logs pay
+  npm run planes -- scale pay=3
+  npm run planes -- down
+`);
+}
+
+async function deploy(options: PlanesOptions, [version = '']: readonly string[]): Promise<void> {
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(version)) throw new Error('say which version: deploy 0.2.0');
+  const planes = await Planes.open({ ...options, version }, (line) => screen.dim(line));
+  const missing = (await planes.missingImages()).filter((name) => FUNCTIONS.some((known) => known === name));
+  if (missing.length > 0) {
+    throw new Error(
+      `no image ${missing.map((name) => planes.image(name)).join(', ')}: load it, or npm run images -- --version ${version}`,
+    );
+  }
+  await rollOut(planes, (line) => screen.line(`  ${line}`));
+  if (!options.isProduction) planes.remember();
+  screen.success(`all functions are ${version}`);
+  if (options.isProduction)
+    screen.line(`set LUCID_VERSION=${version} in .env, or the next start brings back the old one`);
+}
+
+/** In a container on the ops plane, as the gateway would. */
+async function pay(planes: Planes, args: readonly string[]): Promise<void> {
+  await planes.engine.compose(['run', '--rm', '--no-deps', '-T', 'api-gateway', 'pay', ...args], {
+    isShown: true,
+  });
+}
+
+function readMongo(value: unknown): PlanesOptions['mongo'] {
+  if (value === undefined || value === 'official' || value === 'stand-in') return value;
+  throw new Error('--mongo is official or stand-in');
+}
+
+try {
+  await run();
+} catch (error) {
+  if (error instanceof NotReady) screen.error(`not started:\n  ${error.message.replaceAll('\n', '\n  ')}`);
+  else if (error instanceof RolledBack || error instanceof NoEngine || error instanceof CommandFailed)
+    screen.error(error.message);
+  else screen.error(`npm run planes: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}

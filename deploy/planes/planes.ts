@@ -1,0 +1,208 @@
+/** The planes as a whole: which files and variables describe them, and how they are brought up and taken down. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import packageJson from '../../package.json' with { type: 'json' };
+import { devAccounts, usdtAddress } from '../devchain/accounts.ts';
+import { DEFAULT_SEED } from '../devchain/dev-chain.ts';
+import { genesisBlock } from '../devchain/genesis.ts';
+import { Engine } from './engine.ts';
+import { ensurePrivateTor } from './private-tor.ts';
+import { ensureDevelopmentSecrets, judgeProductionSecrets } from './secrets.ts';
+import {
+  developmentFolders,
+  folderVariables,
+  makeFolders,
+  type Owner,
+  ownerHere,
+  type PlanesFolders,
+  productionFolders,
+} from './state.ts';
+
+const HERE = import.meta.dirname;
+const OFFICIAL_MONGO = 'mongo:7.0';
+
+export const FUNCTIONS = ['pay', 'settle', 'health', 'stats'] as const;
+export type FunctionName = (typeof FUNCTIONS)[number];
+
+export interface PlanesOptions {
+  readonly isProduction: boolean;
+  /** Development: where secrets, data and logs are. */
+  readonly stateDir: string;
+  /** Which images; the version of package.json where nothing else is said. */
+  readonly version?: string | undefined;
+  /** No door on loopback either. */
+  readonly isTest?: boolean | undefined;
+  /** The database: the official image, or the stand-in; whichever is there where nothing is said. */
+  readonly mongo?: 'official' | 'stand-in' | undefined;
+  /** Variables of the compose files, such as a limit, for development and tests. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** Why the planes cannot be started as they are asked for: each reason a line. */
+export class NotReady extends Error {
+  constructor(reasons: readonly string[]) {
+    super(reasons.join('\n'));
+    this.name = 'NotReady';
+  }
+}
+
+export class Planes {
+  readonly engine: Engine;
+  readonly folders: PlanesFolders;
+  readonly owner: Owner;
+  readonly hasStandIn: boolean;
+  readonly #options: PlanesOptions;
+
+  private constructor(
+    engine: Engine,
+    folders: PlanesFolders,
+    owner: Owner,
+    hasStandIn: boolean,
+    options: PlanesOptions,
+  ) {
+    this.engine = engine;
+    this.folders = folders;
+    this.owner = owner;
+    this.hasStandIn = hasStandIn;
+    this.#options = options;
+  }
+
+  /** Finds the engine and says what it shall run; starts nothing. @throws NoEngine, NotReady */
+  static async open(asked: PlanesOptions, log: (line: string) => void): Promise<Planes> {
+    const options = asked.isProduction ? asked : { ...asked, ...recall(asked.stateDir), ...definedOf(asked) };
+    const owner = ownerHere();
+    const folders = options.isProduction
+      ? productionFolders(process.env)
+      : developmentFolders(options.stateDir);
+    const bare = await Engine.find([], {}, log);
+    const hasStandIn = !options.isProduction && (await choosesStandIn(bare, options.mongo, log));
+    const variables = {
+      ...folderVariables(folders, owner),
+      LUCID_VERSION: versionOf(options),
+      ...(options.isProduction ? {} : developmentVariables()),
+      ...options.settings,
+    };
+    return new Planes(
+      bare.with(filesOf(options, hasStandIn), variables),
+      folders,
+      owner,
+      hasStandIn,
+      options,
+    );
+  }
+
+  /** Of the images that are started from now on. */
+  get version(): string {
+    return versionOf(this.#options);
+  }
+
+  /** The name of an image of ours, by what it is for. */
+  image(name: string): string {
+    return `${process.env.LUCID_IMAGES || 'pickme/lucid'}:${name}-${this.version}`;
+  }
+
+  /** The images that these planes need and the engine does not have. */
+  async missingImages(): Promise<readonly string[]> {
+    const needed = [
+      ...[...FUNCTIONS, 'beta-sidecar', 'tor-proxy', 'database-init'],
+      ...(this.#options.isProduction ? [] : ['devchain', 'tor-relay', 'ops-client']),
+      ...(this.hasStandIn ? ['mongo-stand-in'] : []),
+    ];
+    const there = await Promise.all(needed.map((name) => this.engine.hasImage(this.image(name))));
+    return needed.filter((_, at) => there[at] === false);
+  }
+
+  /**
+   * Folders, secrets and keys: development makes what is missing, production names it.
+   * @throws NotReady
+   */
+  async prepare(): Promise<void> {
+    const { folders, owner } = this;
+    if (this.#options.isProduction) {
+      const problems = judgeProductionSecrets(folders.secrets, owner);
+      if (!process.env.TRON_WALLET_ADDRESS) {
+        problems.push(
+          'TRON_WALLET_ADDRESS is not set: the address of the wallet that pays, in the environment or in .env',
+        );
+      }
+      if (problems.length > 0) throw new NotReady(problems);
+    } else {
+      ensureDevelopmentSecrets(folders.secrets, owner);
+      await ensurePrivateTor(this.engine, { folder: folders.tor, image: this.image('tor-relay'), owner });
+    }
+    makeFolders(folders, owner);
+  }
+
+  /** Starts everything in the order of its dependencies, and waits until all of it is healthy. */
+  async up(options: { readonly isShown: boolean; readonly timeoutSeconds?: number }): Promise<void> {
+    const { isShown, timeoutSeconds = 240 } = options;
+    if (!this.#options.isProduction) this.remember();
+    await this.engine.compose(
+      ['up', '--detach', '--wait', '--wait-timeout', String(timeoutSeconds), '--remove-orphans'],
+      { isShown },
+    );
+  }
+
+  /** Development: commands that come later describe the same planes without being told again. */
+  remember(): void {
+    const { isTest, version } = this.#options;
+    const choices: Choices = { isTest, version, mongo: this.hasStandIn ? 'stand-in' : 'official' };
+    mkdirSync(this.#options.stateDir, { recursive: true });
+    writeFileSync(join(this.#options.stateDir, CHOICES_FILE), JSON.stringify(choices));
+  }
+
+  /** Ends everything: the sidecar first, which finishes what is under way. Data, secrets and logs stay. */
+  async down(options: { readonly isShown: boolean }): Promise<void> {
+    await this.engine.compose(['stop', 'beta-sidecar'], options);
+    await this.engine.compose(['down', '--remove-orphans', '--volumes'], options);
+  }
+}
+
+type Choices = Pick<PlanesOptions, 'isTest' | 'version' | 'mongo'>;
+const CHOICES_FILE = 'choices.json';
+
+function recall(stateDir: string): Choices {
+  const path = join(stateDir, CHOICES_FILE);
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Choices) : {};
+}
+
+function definedOf(options: PlanesOptions): PlanesOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+}
+
+function versionOf(options: PlanesOptions): string {
+  return options.version ?? (process.env.LUCID_VERSION || packageJson.version);
+}
+
+function filesOf(options: PlanesOptions, hasStandIn: boolean): readonly string[] {
+  return [
+    'compose.yaml',
+    ...(options.isProduction ? [] : ['compose.dev.yaml']),
+    ...(hasStandIn ? ['compose.mongo-stand-in.yaml'] : []),
+    ...(options.isTest === true ? ['compose.test.yaml'] : []),
+  ].map((file) => join(HERE, file));
+}
+
+/** The chain of the default seed is always the same one: its wallet, its contract, its first block. */
+function developmentVariables(): Record<string, string> {
+  const [wallet] = devAccounts(DEFAULT_SEED);
+  return {
+    TRON_WALLET_ADDRESS: wallet?.address ?? '',
+    TRON_CONTRACT_ADDRESS: usdtAddress(DEFAULT_SEED),
+    TRON_GENESIS_BLOCK_ID: genesisBlock(DEFAULT_SEED).id,
+  };
+}
+
+async function choosesStandIn(
+  engine: Engine,
+  asked: PlanesOptions['mongo'],
+  log: (line: string) => void,
+): Promise<boolean> {
+  if (asked !== undefined) return asked === 'stand-in';
+  if (await engine.hasImage(OFFICIAL_MONGO)) return false;
+  log(`pulling ${OFFICIAL_MONGO}`);
+  return engine.docker(['pull', '--quiet', OFFICIAL_MONGO]).then(
+    () => false,
+    () => true,
+  );
+}

@@ -1,0 +1,123 @@
+/**
+ * `npm run test:planes [vitest arguments]`: the compose planes on a real Docker engine of the tests' own, within a
+ * network namespace that has no way out: whatever a container does, no packet leaves the machine.
+ *
+ * Needs Linux, root and Debian's docker.io (dockerd, containerd, runc) with iptables. `PLANES=skip` leaves it out,
+ * and says so.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+/** Layers stay for the next run; containers and networks do not. */
+const DATA_ROOT = join(ROOT, '.cache/planes-engine');
+const INSIDE = 'PLANES_INSIDE';
+const ENGINE_PATIENCE_MS = 60_000;
+const STOP_PATIENCE_MS = 20_000;
+
+function isOnPath(name: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, name)));
+}
+
+/** Why no engine can be started here; undefined where one can. */
+function whyNot(): string | undefined {
+  if (process.platform !== 'linux') return 'it needs Linux';
+  if (process.getuid?.() !== 0) return 'it needs root, to start an engine of its own';
+  const missing = ['dockerd', 'docker', 'containerd', 'iptables', 'ip', 'unshare'].filter(
+    (name) => !isOnPath(name),
+  );
+  if (missing.length > 0)
+    return `${missing.join(', ')} not found (Debian: apt-get install docker.io iptables iproute2)`;
+  return undefined;
+}
+
+async function end(child: ChildProcess): Promise<number> {
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code ?? 1;
+}
+
+/** The same program again, in a network namespace of its own. */
+async function enterNamespace(args: readonly string[]): Promise<number> {
+  const child = spawn('unshare', ['--net', '--', process.execPath, import.meta.filename, ...args], {
+    stdio: 'inherit',
+    env: { ...process.env, [INSIDE]: '1' },
+  });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+  return end(child);
+}
+
+async function runInside(args: readonly string[]): Promise<number> {
+  await end(spawn('ip', ['link', 'set', 'lo', 'up'], { stdio: 'inherit' }));
+  const run = mkdtempSync(join(tmpdir(), 'planes-'));
+  mkdirSync(DATA_ROOT, { recursive: true });
+  const socket = join(run, 'docker.sock');
+  const logFile = join(DATA_ROOT, 'dockerd.log');
+  const log = openSync(logFile, 'w');
+  const dockerd = spawn(
+    'dockerd',
+    [
+      '--data-root',
+      join(DATA_ROOT, 'data'),
+      '--exec-root',
+      join(run, 'exec'),
+      '-H',
+      `unix://${socket}`,
+      '--pidfile',
+      join(run, 'pid'),
+    ],
+    { stdio: ['ignore', log, log] },
+  );
+  closeSync(log);
+  try {
+    await untilAnswers(dockerd, socket, logFile);
+    const vitest = spawn(
+      process.execPath,
+      [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--project', 'planes', ...args],
+      { stdio: 'inherit', cwd: ROOT, env: { ...process.env, DOCKER_HOST: `unix://${socket}` } },
+    );
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => vitest.kill(signal));
+    return await end(vitest);
+  } finally {
+    dockerd.kill('SIGTERM');
+    await Promise.race([end(dockerd), sleep(STOP_PATIENCE_MS, undefined, { ref: false })]);
+    dockerd.kill('SIGKILL');
+    rmSync(run, { recursive: true, force: true });
+  }
+}
+
+async function untilAnswers(dockerd: ChildProcess, socket: string, logFile: string): Promise<void> {
+  const untilMs = performance.now() + ENGINE_PATIENCE_MS;
+  for (;;) {
+    const asked = spawn('docker', ['version'], {
+      stdio: 'ignore',
+      env: { ...process.env, DOCKER_HOST: `unix://${socket}` },
+    });
+    if ((await end(asked)) === 0) return;
+    if (dockerd.exitCode !== null || performance.now() > untilMs) {
+      const lines = readFileSync(logFile, 'utf8').trim().split('\n').slice(-5);
+      throw new Error(`the Docker engine does not start:\n${lines.join('\n')}`);
+    }
+    await sleep(100);
+  }
+}
+
+const args = process.argv.slice(2);
+if (process.env.PLANES === 'skip') {
+  console.log('test:planes: left out, because PLANES=skip\n\n0 passed, 0 failed, 1 skipped');
+} else if (process.env[INSIDE] === '1') {
+  process.exitCode = await runInside(args);
+} else {
+  const reason = whyNot();
+  if (reason === undefined) {
+    process.exitCode = await enterNamespace(args);
+  } else {
+    console.error(
+      `test:planes: no Docker engine can be started here: ${reason}; PLANES=skip leaves this suite out`,
+    );
+    process.exitCode = 1;
+  }
+}
