@@ -5,6 +5,7 @@ import { defineConfig } from 'vitest/config';
  * a database, a chain, the sidecar) and `function` (the bundles under the real RIE, through the sidecar).
  * `npm run test:planes` runs `planes`: the containers, on a Docker engine.
  * `npm run test:slow` runs `slow`: real processes again, killed at every port call, or replaced one by one.
+ * `npm run test:tor` runs `tor`, in a network namespace of its own: payments through a private Tor network.
  */
 export default defineConfig({
   test: {
@@ -47,6 +48,15 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 600_000,
           // One engine, and one set of networks on it.
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'tor',
+          include: ['test/tor/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
           fileParallelism: false,
         },
       },

@@ -14,7 +14,7 @@ import type { PaymentClient, RequestToSign } from '../../deploy/cli/payment-clie
 import { authorize, createClient } from '../../deploy/cli/running-stack.ts';
 import { Console } from '../../deploy/local/console.ts';
 import type { NetworkFacts } from '../../deploy/local/environment.ts';
-import { DEVELOPMENT_SEED } from '../../deploy/local/options.ts';
+import { type ChainOptions, DEVELOPMENT_SEED } from '../../deploy/local/options.ts';
 import { findFreePort } from '../../deploy/local/ports.ts';
 import type { SecretFiles } from '../../deploy/local/secrets.ts';
 import { LocalStack } from '../../deploy/local/stack.ts';
@@ -30,6 +30,8 @@ export type TestStackOptions = {
   /** Keeps payments over a death of the database, which one in memory does not. */
   readonly storedDatabase?: boolean;
   readonly payInstances?: number;
+  /** A chain that runs already, and where faults are ordered on it; a chain of the stack's own where left out. */
+  readonly chain?: { readonly node: Extract<ChainOptions, { kind: 'node' }>; readonly faultsUrl: string };
 };
 
 export type PostOptions = {
@@ -80,7 +82,7 @@ export async function startStack(options: TestStackOptions = {}): Promise<TestSt
       stateDir,
       port: await findFreePort(taken),
       opsPort: await findFreePort(taken),
-      chain: {
+      chain: options.chain?.node ?? {
         kind: 'development',
         intervalSeconds: options.intervalSeconds ?? 0.3,
         solidLag: options.solidLag,
@@ -113,14 +115,15 @@ export async function startStack(options: TestStackOptions = {}): Promise<TestSt
     await stop();
     throw error;
   });
-  if (info.faultsUrl === undefined) throw new Error('a development chain has a faults endpoint');
+  const faultsUrl = options.chain?.faultsUrl ?? info.faultsUrl;
+  if (faultsUrl === undefined) throw new Error('a development chain has a faults endpoint');
   const { url } = info.access;
   const token: TestStack['token'] = async (request, caller) =>
     authorize(info.access, request, caller === undefined ? {} : { caller });
   return {
     url,
     opsUrl: info.opsUrl,
-    faultsUrl: info.faultsUrl,
+    faultsUrl,
     facts: info.facts,
     secrets: info.secrets,
     client: createClient(info.access),

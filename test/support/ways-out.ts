@@ -32,7 +32,8 @@ export const CONNECTIONS: Readonly<Record<string, WayOut>> = {
   'http2.connect': async (host, port) => {
     const session = http2Connect(`http://${authority(host, port)}`).on('error', () => {});
     try {
-      await once(session.request(), 'response', { signal: inTime() });
+      const stream = session.request().on('error', () => {});
+      await once(stream, 'response', { signal: inTime() });
     } finally {
       session.destroy();
     }
