@@ -166,15 +166,9 @@ type Order = ReturnType<typeof orderOf>;
 
 /** Asks for a payment once, and tells what was answered. */
 async function askOnce(stack: TestStack, order: Order, key: string) {
-  const body = JSON.stringify(order);
-  const token = await stack.token({ method: 'POST', path: '/pay', idempotencyKey: key, body });
-  const answer = await fetch(`${stack.url}/pay`, {
-    method: 'POST',
-    body,
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': key },
-  });
-  const { code, status } = (await answer.json()) as { code?: string; status: unknown };
-  return { http: answer.status, code, status };
+  const answer = await stack.post('/pay', JSON.stringify(order), { key });
+  const { code } = (await answer.json()) as { code?: string };
+  return { http: answer.status, code };
 }
 
 /** Asks until the answer is sure, and follows the payment to its end. */
@@ -184,10 +178,7 @@ async function payToTheEnd(stack: TestStack, order: Order, key: string = randomU
 }
 
 async function breakerStatus(stack: TestStack): Promise<unknown> {
-  const token = await stack.token({ method: 'GET', path: '/stats' });
-  const answer = await fetch(`${stack.url}/stats?period=hour`, {
-    headers: { authorization: `Bearer ${token}` },
-  });
+  const answer = await stack.get('/stats?period=hour');
   return ((await answer.json()) as { circuit_breaker_status: unknown }).circuit_breaker_status;
 }
 
