@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { ServiceError } from '../domain/errors.ts';
 import type { PaymentOrder } from '../domain/payment.ts';
 
@@ -9,9 +9,7 @@ export function fingerprintOf(...parts: readonly ('batch' | PaymentOrder)[]): st
   const canonical = parts.map((part) =>
     part === 'batch' ? part : [part.asset, part.amountMicro.toString(), part.recipient, part.reference],
   );
-  return createHash('sha256')
-    .update(JSON.stringify(canonical.length === 1 ? canonical[0] : canonical))
-    .digest('hex');
+  return hash('sha256', JSON.stringify(canonical.length === 1 ? canonical[0] : canonical));
 }
 
 export function inFlight(): ServiceError {

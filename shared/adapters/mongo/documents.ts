@@ -69,9 +69,21 @@ interface BookDocument {
 }
 type FeeBookDocument = Omit<BookDocument, 'hour'>;
 
+// Each field by its name, not by what is left of an object: the objects then all have one shape, which makes them
+// several times as fast to make and to read.
+
 export function auditFrom(document: AuditDocument): AuditRecord {
-  const { _id, owner: _owner, dueAtMs: _dueAtMs, ...record } = document;
-  return record;
+  return {
+    books: document.books,
+    wallet: document.wallet,
+    findings: document.findings,
+    differences: document.differences,
+    accepted: document.accepted,
+    marks: document.marks,
+    inflows: document.inflows,
+    blockNumber: document.blockNumber,
+    transitions: document.transitions,
+  };
 }
 
 export function isBatchDocument(document: PaymentDocument | BatchDocument): document is BatchDocument {
@@ -79,17 +91,65 @@ export function isBatchDocument(document: PaymentDocument | BatchDocument): docu
 }
 
 export function paymentFrom(document: PaymentDocument): Payment {
-  const { _id, txIds: _txIds, referenceKeys: _keys, isHeld: _isHeld, settleAtMs, ...rest } = document;
-  return { ...rest, id: _id, settleAtMs: settleAtMs ?? null };
+  return {
+    id: document._id,
+    caller: document.caller,
+    idempotencyKey: document.idempotencyKey,
+    batchId: document.batchId,
+    fingerprint: document.fingerprint,
+    asset: document.asset,
+    amountMicro: document.amountMicro,
+    recipient: document.recipient,
+    reference: document.reference,
+    status: document.status,
+    generation: document.generation,
+    attemptNumber: document.attemptNumber,
+    reservationId: document.reservationId,
+    closeId: document.closeId,
+    notedIds: document.notedIds,
+    feeReservedMicro: document.feeReservedMicro,
+    approvedBy: document.approvedBy,
+    attempts: document.attempts,
+    history: document.history,
+    createdAtMs: document.createdAtMs,
+    payByMs: document.payByMs,
+    endedAtMs: document.endedAtMs,
+    reason: document.reason,
+    leaseOwner: document.leaseOwner,
+    lastBroadcastAtMs: document.lastBroadcastAtMs,
+    settleAtMs: document.settleAtMs ?? null,
+  };
 }
 
 /** @param claimsReference false for a payment of a batch, which has claimed all references itself */
 export function paymentDocument(payment: Payment, claimsReference: boolean): PaymentDocument {
-  const { id, settleAtMs, ...rest } = payment;
-  const { caller, reference } = payment;
+  const { caller, reference, settleAtMs } = payment;
   return {
-    _id: id,
-    ...rest,
+    _id: payment.id,
+    caller: payment.caller,
+    idempotencyKey: payment.idempotencyKey,
+    batchId: payment.batchId,
+    fingerprint: payment.fingerprint,
+    asset: payment.asset,
+    amountMicro: payment.amountMicro,
+    recipient: payment.recipient,
+    reference: payment.reference,
+    status: payment.status,
+    generation: payment.generation,
+    attemptNumber: payment.attemptNumber,
+    reservationId: payment.reservationId,
+    closeId: payment.closeId,
+    notedIds: payment.notedIds,
+    feeReservedMicro: payment.feeReservedMicro,
+    approvedBy: payment.approvedBy,
+    attempts: payment.attempts,
+    history: payment.history,
+    createdAtMs: payment.createdAtMs,
+    payByMs: payment.payByMs,
+    endedAtMs: payment.endedAtMs,
+    reason: payment.reason,
+    leaseOwner: payment.leaseOwner,
+    lastBroadcastAtMs: payment.lastBroadcastAtMs,
     ...(settleAtMs === null ? {} : { settleAtMs }),
     ...(claimsReference && reference !== null ? { referenceKeys: [referenceKey(caller, reference)] } : {}),
     ...(holdsReservation(payment) ? { isHeld: true as const } : {}),
@@ -97,18 +157,45 @@ export function paymentDocument(payment: Payment, claimsReference: boolean): Pay
 }
 
 export function batchFrom(document: BatchDocument): Batch {
-  const { _id, referenceKeys: _keys, settleAtMs, ...rest } = document;
-  return { ...rest, id: _id, settleAtMs: settleAtMs ?? null };
+  return {
+    id: document._id,
+    caller: document.caller,
+    idempotencyKey: document.idempotencyKey,
+    fingerprint: document.fingerprint,
+    status: document.status,
+    generation: document.generation,
+    items: document.items,
+    reservationId: document.reservationId,
+    notedIds: document.notedIds,
+    feeReservedMicro: document.feeReservedMicro,
+    createdAtMs: document.createdAtMs,
+    payByMs: document.payByMs,
+    reason: document.reason,
+    leaseOwner: document.leaseOwner,
+    settleAtMs: document.settleAtMs ?? null,
+  };
 }
 
 export function batchDocument(batch: Batch): BatchDocument {
-  const { id, settleAtMs, ...rest } = batch;
+  const { settleAtMs } = batch;
   const references = batch.items.flatMap(({ reference }) =>
     reference === null ? [] : [referenceKey(batch.caller, reference)],
   );
   return {
-    _id: id,
-    ...rest,
+    _id: batch.id,
+    caller: batch.caller,
+    idempotencyKey: batch.idempotencyKey,
+    fingerprint: batch.fingerprint,
+    status: batch.status,
+    generation: batch.generation,
+    items: batch.items,
+    reservationId: batch.reservationId,
+    notedIds: batch.notedIds,
+    feeReservedMicro: batch.feeReservedMicro,
+    createdAtMs: batch.createdAtMs,
+    payByMs: batch.payByMs,
+    reason: batch.reason,
+    leaseOwner: batch.leaseOwner,
     ...(settleAtMs === null ? {} : { settleAtMs }),
     ...(references.length === 0 ? {} : { referenceKeys: references }),
   };
@@ -124,30 +211,44 @@ export function breakerFrom(document: BreakerDocument): Breaker {
   if (document.slotsVersion === undefined) {
     throw ofAnotherVersion();
   }
-  const { _id, circuit, books, fees, ...rest } = document;
+  const { books } = document;
   return {
-    ...rest,
-    spentBlockNumber: rest.spentBlockNumber ?? 0,
-    lastOrder: rest.lastOrder ?? null,
-    circuit: circuitFrom({ circuit }),
+    slotsVersion: document.slotsVersion,
+    pushes: document.pushes,
+    circuit: circuitFrom(document),
+    pause: document.pause,
+    lastOrder: document.lastOrder ?? null,
     books: { USDT: bookFrom(books.USDT), TRX: bookFrom(books.TRX) },
-    fees: feesFrom(fees),
+    fees: feesFrom(document.fees),
+    transitions: document.transitions,
+    solidHead: document.solidHead,
+    spentBlockNumber: document.spentBlockNumber ?? 0,
   };
 }
 
 export function breakerDocument(breaker: Breaker): BreakerDocument {
-  const { circuit, books, fees, ...rest } = breaker;
+  const { books, fees } = breaker;
   return {
     _id: BREAKER_ID,
-    ...rest,
-    circuit: circuitText(circuit),
+    slotsVersion: breaker.slotsVersion,
+    pushes: breaker.pushes,
+    circuit: circuitText(breaker.circuit),
+    pause: breaker.pause,
+    lastOrder: breaker.lastOrder,
     books: { USDT: bookDocument(books.USDT), TRX: bookDocument(books.TRX) },
-    fees: { ...fees, day: packSlots(fees.day) },
+    fees: feesDocument(fees),
+    transitions: breaker.transitions,
+    solidHead: breaker.solidHead,
+    spentBlockNumber: breaker.spentBlockNumber,
   };
 }
 
-export function circuitFrom({ circuit }: Pick<BreakerDocument, 'circuit'>): Circuit {
-  return JSON.parse(circuit) as Circuit;
+/** The circuit that was read last: it changes once in a while, and is read before each call. */
+let lastCircuit: { readonly text: string; readonly circuit: Circuit } | undefined;
+
+export function circuitFrom({ circuit: text }: Pick<BreakerDocument, 'circuit'>): Circuit {
+  if (lastCircuit?.text !== text) lastCircuit = { text, circuit: JSON.parse(text) as Circuit };
+  return lastCircuit.circuit;
 }
 
 export function circuitText(circuit: Circuit): string {
@@ -167,8 +268,12 @@ function feesFrom({ outstandingMicro, spentTotalMicro, day }: FeeBookDocument): 
   return { outstandingMicro, spentTotalMicro, day: unpackSlots(day) };
 }
 
-function bookDocument(book: AssetBook): BookDocument {
-  return { ...book, hour: packSlots(book.hour), day: packSlots(book.day) };
+function bookDocument({ outstandingMicro, spentTotalMicro, hour, day }: AssetBook): BookDocument {
+  return { outstandingMicro, spentTotalMicro, hour: packSlots(hour), day: packSlots(day) };
+}
+
+function feesDocument({ outstandingMicro, spentTotalMicro, day }: FeeBook): FeeBookDocument {
+  return { outstandingMicro, spentTotalMicro, day: packSlots(day) };
 }
 
 /**

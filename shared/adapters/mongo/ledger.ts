@@ -557,10 +557,10 @@ function attemptFields({ blockNumber, blockTimeMs, feeMicro }: Inclusion) {
 
 /** What a reservation adds to the sums, or what ends with it. */
 function outstandingBy({ amounts, feeMicro }: Reservation | Closing, sign: 1n | -1n): Record<string, bigint> {
-  return Object.fromEntries([
-    ...assetsIn(amounts).map((asset) => [`books.${asset}.outstandingMicro`, sign * amounts[asset]]),
-    ...(feeMicro === 0n ? [] : [['fees.outstandingMicro', sign * feeMicro]]),
-  ]);
+  const sums: Record<string, bigint> = {};
+  for (const asset of assetsIn(amounts)) sums[`books.${asset}.outstandingMicro`] = sign * amounts[asset];
+  if (feeMicro !== 0n) sums['fees.outstandingMicro'] = sign * feeMicro;
+  return sums;
 }
 
 /** Adds to an array that keeps its newest elements only. */
@@ -570,16 +570,10 @@ function newest(elements: readonly unknown[], max: number) {
 
 /** Adds what every change of a payment also does: an entry in its history, and its next visit. */
 function withChange(update: DocumentUpdate, { entry, settleAtMs, reason }: PaymentChange): DocumentUpdate {
-  return {
-    ...update,
-    $set: {
-      ...update.$set,
-      ...(settleAtMs === null ? {} : { settleAtMs }),
-      ...(reason === undefined ? {} : { reason }),
-    },
-    ...(settleAtMs === null || update.$unset !== undefined
-      ? { $unset: { ...update.$unset, ...(settleAtMs === null ? { settleAtMs: '' as const } : {}) } }
-      : {}),
-    $push: { ...update.$push, history: newest([entry], HISTORY_MAX) },
-  };
+  const $set: Record<string, unknown> = { ...update.$set };
+  if (settleAtMs !== null) $set.settleAtMs = settleAtMs;
+  if (reason !== undefined) $set.reason = reason;
+  const $push = { ...update.$push, history: newest([entry], HISTORY_MAX) };
+  if (settleAtMs !== null) return { ...update, $set, $push };
+  return { ...update, $set, $push, $unset: { ...update.$unset, settleAtMs: '' } };
 }
