@@ -237,7 +237,10 @@ export class ForkingChain {
     return {
       readSolidHead: async () => this.#solidHeadOf(this.#firstNode(), provenBy),
       prepareTransfer: async (transfer) => this.#prepare(transfer, provenBy),
-      broadcast: async (bytes) => this.nodes.map((node) => this.#receive(node, bytes)),
+      broadcast: async (bytes) => {
+        const transaction = this.#read(bytes);
+        return this.nodes.map((node) => this.#receive(node, transaction));
+      },
       takeTestimony: async (txId, knownHead) =>
         this.#fromEach(knownHead, (node) => this.#testify(node, txId, provenBy)),
       readHoldings: async (_, knownHead) =>
@@ -310,8 +313,7 @@ export class ForkingChain {
     };
   }
 
-  #receive(node: ChainNode, bytes: Uint8Array): BroadcastAnswer {
-    const transaction = this.#read(bytes);
+  #receive(node: ChainNode, transaction: Transaction): BroadcastAnswer {
     const { txId, expirationMs } = transaction;
     const answer = (kind: BroadcastAnswer['kind'], code: string) => ({ node: node.name, kind, code });
     const { reception } = node;

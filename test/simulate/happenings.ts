@@ -55,11 +55,11 @@ export const HAPPENINGS = {
   },
   late_write: {
     weight: 2,
-    async happen({ world: { store, random, tell } }) {
+    happen({ world: { store, random, tell } }) {
       if (store.late.length === 0) return;
       const [write] = store.late.splice(random.below(store.late.length), 1);
       tell(() => 'a late write is made');
-      await write?.();
+      write?.();
     },
   },
   partition_from_store: {

@@ -24,8 +24,8 @@ interface FormerPrimary {
   readonly clockOffsetMs: number;
 }
 
-/** What is told of each call, for those who read along. */
-export type Tell = (line: () => string) => void;
+/** What is told of each call, for those who read along; null where nobody does. */
+export type Tell = ((line: string) => void) | null;
 
 /**
  * A database of several servers. What a majority holds is never lost; what only the primary holds is seen by
@@ -48,7 +48,7 @@ export class ReplicaSet {
   /** The latest time that any server has told: what has expired by it has expired, whatever others tell later. */
   latestToldMs = 0;
   /** Writes that are under way although their writers have given them up. */
-  readonly late: (() => Promise<unknown>)[] = [];
+  readonly late: (() => unknown)[] = [];
   /** How many calls were made. */
   calls = 0;
   /** Called after each change that a majority holds. */
@@ -77,25 +77,23 @@ export class ReplicaSet {
     return this.#nowMs() + (this.former?.clockOffsetMs ?? 0);
   }
 
-  /** Makes a change, and waits until a majority holds it. */
-  async write<T>(
-    change: (store: MemoryStore) => Promise<T>,
-    acknowledged: (isReady: () => boolean) => Promise<void>,
-  ): Promise<T> {
+  /** Makes a change. Where no majority holds it yet, its writer waits for what becomes of it. */
+  write<T>(change: (store: MemoryStore) => T): {
+    readonly result: T;
+    readonly pending: Unacknowledged | null;
+  } {
     if (!this.lags && this.#ahead.length === 0) {
-      const result = await change(this.committed);
+      const result = change(this.committed);
       this.onCommit?.();
-      return result;
+      return { result, pending: null };
     }
     if (this.#primary === this.committed) this.#primary = this.committed.copy();
-    const result = await change(this.#primary);
+    const result = change(this.#primary);
     this.#ahead.push(this.#primary.copy());
-    const write: Unacknowledged = { position: this.#ahead.length, outcome: 'waiting' };
-    this.#unacknowledged.push(write);
     // A write whose condition failed waits as well: what it saw may be rolled back.
-    await acknowledged(() => write.outcome !== 'waiting');
-    if (write.outcome === 'rolled_back') throw unknown();
-    return result;
+    const pending: Unacknowledged = { position: this.#ahead.length, outcome: 'waiting' };
+    this.#unacknowledged.push(pending);
+    return { result, pending };
   }
 
   /** The majority takes over the oldest writes that only the primary holds. */
@@ -173,73 +171,57 @@ export class Connection implements DocumentStore {
     return nowMs;
   }
 
-  findOne<T extends Document>(name: CollectionName, filter: DocumentFilter): Promise<T | null> {
-    return this.#read('findOne', name, filter, (store) => store.findOne<T>(name, filter));
+  async findOne<T extends Document>(name: CollectionName, filter: DocumentFilter) {
+    await this.#turn('findOne');
+    return this.#storeToRead('findOne', name, filter).readOne<T>(name, filter);
   }
 
-  find<T extends Document>(
-    name: CollectionName,
-    filter: DocumentFilter,
-    options?: FindOptions,
-  ): Promise<T[]> {
-    return this.#read('find', name, filter, (store) => store.find<T>(name, filter, options));
+  async find<T extends Document>(name: CollectionName, filter: DocumentFilter, options?: FindOptions) {
+    await this.#turn('find');
+    return this.#storeToRead('find', name, filter).read<T>(name, filter, options);
   }
 
-  sum(name: CollectionName, filter: DocumentFilter, by: string, fields: readonly string[]) {
-    return this.#read('sum', name, filter, (store) => store.sum(name, filter, by, fields));
+  async sum(name: CollectionName, filter: DocumentFilter, by: string, fields: readonly string[]) {
+    await this.#turn('sum');
+    return this.#storeToRead('sum', name, filter).addUp(name, filter, by, fields);
   }
 
   updateOne(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
-    return this.#write('updateOne', name, [filter, update], (store) => store.updateOne(name, filter, update));
+    return this.#write('updateOne', name, [filter, update], (store) => store.changeOne(name, filter, update));
   }
 
   updateMany(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
     return this.#write('updateMany', name, [filter, update], (store) =>
-      store.updateMany(name, filter, update),
+      store.changeMany(name, filter, update),
     );
   }
 
   insertOne(name: CollectionName, document: Document) {
-    return this.#write('insertOne', name, [document], (store) => store.insertOne(name, document));
+    return this.#write('insertOne', name, [document], (store) => store.insert(name, document));
   }
 
-  async #read<T>(
-    call: string,
-    name: CollectionName,
-    filter: DocumentFilter,
-    read: (store: MemoryStore) => Promise<T>,
-  ): Promise<T> {
-    await this.#turn(call);
+  /** @throws ServiceError `store_unavailable` where nothing gets through */
+  #storeToRead(call: string, name: CollectionName, filter: DocumentFilter): MemoryStore {
     if (this.isCut) {
-      this.#tell(() => `${call} ${name}: the store is out of reach`);
+      this.#tell?.(`${call} ${name}: the store is out of reach`);
       throw away();
     }
     const former = this.#former();
-    const isLocal = this.#readConcern === 'local';
-    const result = await read(
-      former === null
-        ? isLocal
-          ? this.#set.primary
-          : this.#set.committed
-        : isLocal
-          ? former.local
-          : former.committed,
-    );
-    this.#tell(() => `${call} ${name} ${show(filter)}${former === null ? '' : ' at the former primary'}`);
-    return result;
+    this.#tell?.(`${call} ${name} ${show(filter)}${former === null ? '' : ' at the former primary'}`);
+    if (this.#readConcern === 'local') return former === null ? this.#set.primary : former.local;
+    return former === null ? this.#set.committed : former.committed;
   }
 
   async #write<T>(
     call: string,
     name: CollectionName,
     what: readonly object[],
-    change: (store: MemoryStore) => Promise<T>,
+    change: (store: MemoryStore) => T,
   ): Promise<T> {
     const set = this.#set;
     await this.#turn(call);
-    const told = (outcome: string) => this.#tell(() => `${call} ${name} ${what.map(show)}: ${outcome}`);
     if (this.isCut) {
-      told('the store is out of reach');
+      this.#told(call, name, what, 'the store is out of reach');
       throw away();
     }
     const fate = this.nextWrite;
@@ -247,25 +229,30 @@ export class Connection implements DocumentStore {
     const former = this.#former();
     if (former !== null) {
       // No majority will ever hold it; and whoever waits for one in vain looks for the new primary.
-      await change(former.local);
+      change(former.local);
       this.isStale = false;
-      told('made by the former primary alone');
+      this.#told(call, name, what, 'made by the former primary alone');
       throw unknown();
     }
     if (fate === 'acknowledged') {
-      const result = await set.write(change, (isReady) => {
-        told('waits for the majority');
-        return this.#turn('acknowledgement', isReady);
-      });
-      told(String(result ?? 'done'));
+      const { result, pending } = set.write(change);
+      if (pending !== null) {
+        this.#told(call, name, what, 'waits for the majority');
+        await this.#turn('acknowledgement', () => pending.outcome !== 'waiting');
+        if (pending.outcome === 'rolled_back') throw unknown();
+      }
+      this.#told(call, name, what, String(result ?? 'done'));
       return result;
     }
-    told(`not acknowledged, ${fate}`);
+    this.#told(call, name, what, `not acknowledged, ${fate}`);
     // Who makes it has given it up: whether a majority takes it over is nothing to anybody.
-    const abandoned = () => set.write(change, () => Promise.resolve()).catch(() => undefined);
-    if (fate === 'made') await abandoned();
-    if (fate === 'made_late') set.late.push(abandoned);
+    if (fate === 'made') set.write(change);
+    if (fate === 'made_late') set.late.push(() => set.write(change));
     throw unknown();
+  }
+
+  #told(call: string, name: CollectionName, what: readonly object[], outcome: string): void {
+    this.#tell?.(`${call} ${name} ${what.map(show)}: ${outcome}`);
   }
 
   #former(): FormerPrimary | null {
@@ -273,9 +260,9 @@ export class Connection implements DocumentStore {
     return this.isStale ? this.#set.former : null;
   }
 
-  async #turn(name: string, isReady?: () => boolean): Promise<void> {
+  #turn(name: string, isReady?: () => boolean): Promise<void> | undefined {
     this.#set.calls += 1;
-    await this.#actor()?.turn(name, isReady);
+    return this.#actor()?.turn(name, isReady);
   }
 }
 

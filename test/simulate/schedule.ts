@@ -64,6 +64,7 @@ export async function playSchedule(seed: number, options: PlayOptions = {}): Pro
 const LEAD_MAX = 100;
 /** The calls that change something for all. */
 const CHANGES: ReadonlySet<string> = new Set(['insertOne', 'updateOne', 'broadcast']);
+const isChange = ({ name }: { readonly name: string }) => CHANGES.has(name);
 /** Where a settler stands before it begins. */
 const IDLE_SETTLER = 'settle';
 const NOBODY: ReadonlySet<Instance> = new Set();
@@ -82,6 +83,7 @@ class Play implements Stage {
   /** From now on nothing is begun any more. */
   #isEnding = false;
   happenings = 0;
+  readonly #choose = (count: number) => this.world.random.below(count);
 
   constructor(world: SimulatedWorld) {
     this.world = world;
@@ -191,7 +193,7 @@ class Play implements Stage {
     await this.#settleToTheEnd();
     if (late.length === 0 && this.#living === 0) return;
     await this.#wake(this.instances);
-    for (const write of late.splice(0)) await write();
+    for (const write of late.splice(0)) write();
     await this.#settleToTheEnd();
   }
 
@@ -305,20 +307,19 @@ class Play implements Stage {
     return instants.length === 0 ? 3_000 : Math.max(3_000, Math.min(...instants) - nowMs);
   }
 
-  async #happen(): Promise<void> {
+  #happen(): Promise<void> | void {
     let left = this.world.random.below(this.#weight);
     for (const [name, weight] of this.#mixture) {
       left -= weight;
       if (left >= 0) continue;
-      if (name === 'calls') await this.#runSomebody();
-      else if (name === 'time') this.#letTimePass();
-      else await HAPPENINGS[name].happen(this);
-      return;
+      if (name === 'calls') return this.#runSomebody();
+      if (name === 'time') return this.#letTimePass();
+      return HAPPENINGS[name].happen(this);
     }
   }
 
-  async #step(instance: Instance): Promise<void> {
-    await instance.actor.step((count) => this.world.random.below(count));
+  #step(instance: Instance): Promise<void> {
+    return instance.actor.step(this.#choose);
   }
 
   async #runSomebody(): Promise<void> {
@@ -342,7 +343,7 @@ class Play implements Stage {
     const stopsBeforeChange = random.chance(0.5);
     for (let call = 0; call < calls && instance.actor.canStep; call += 1) {
       await this.#step(instance);
-      if (stopsBeforeChange && instance.actor.waiting.some(({ name }) => CHANGES.has(name))) return;
+      if (stopsBeforeChange && instance.actor.waiting.some(isChange)) return;
     }
   }
 

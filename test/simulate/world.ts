@@ -21,7 +21,7 @@ import { START_MS } from '../support/test-engine.ts';
 import { FEE_MAX_MICRO, ForkingChain } from './forking-chain.ts';
 import type { HappeningName } from './happenings.ts';
 import type { Mutant } from './mutants.ts';
-import { Connection, ReplicaSet, show } from './replica-set.ts';
+import { Connection, ReplicaSet, show, type Tell } from './replica-set.ts';
 
 const HOUR_MS = 3_600_000;
 const RECIPIENTS = Array.from({ length: 8 }, (_, index) => addressOf(index + 1));
@@ -143,6 +143,7 @@ export class SimulatedWorld {
   calls = 0;
   readonly #mutant: Mutant | null;
   readonly #trace: ((line: string) => void) | null;
+  readonly #engines = new Map<Actor | PaymentRules, Engine>();
   #lastId = 0;
   #circuitText = '';
   #circuit: Circuit = CLOSED_CIRCUIT;
@@ -172,6 +173,11 @@ export class SimulatedWorld {
     this.#trace?.(line());
   };
 
+  /** Tells what a process does. */
+  #tellOf(name: string): Tell {
+    return this.#trace === null ? null : (line) => this.#trace?.(`  ${name}: ${line}`);
+  }
+
   get payOut(): typeof payOut {
     return this.#mutant?.payOut?.(payOut) ?? payOut;
   }
@@ -195,28 +201,29 @@ export class SimulatedWorld {
     const readConcern = this.#mutant?.readConcern ?? 'majority';
     return new Instance(
       name,
-      (instance) =>
-        new Connection(
-          this.store,
-          () => instance.actor,
-          (line) => this.tell(() => `  ${name}: ${line()}`),
-          readConcern,
-        ),
+      (instance) => new Connection(this.store, () => instance.actor, this.#tellOf(name), readConcern),
     );
   }
 
-  /** An engine for an instance; for null one that nothing stops or disturbs. */
+  /**
+   * The engine of an instance, composed once in a process's life; for null one that nothing stops or disturbs, which
+   * goes by the rules as they are now.
+   */
   engine(instance: Instance | null): Engine {
+    const life = instance?.actor ?? this.rules;
+    let engine = this.#engines.get(life);
+    if (engine === undefined) {
+      engine = this.#compose(instance);
+      this.#engines.set(life, engine);
+    }
+    return engine;
+  }
+
+  #compose(instance: Instance | null): Engine {
     const mutant = this.#mutant;
     const actor = instance?.actor ?? null;
     const name = instance?.name ?? 'healer';
-    const connection =
-      instance?.connection ??
-      new Connection(
-        this.store,
-        () => null,
-        (line) => this.tell(() => `  ${name}: ${line()}`),
-      );
+    const connection = instance?.connection ?? new Connection(this.store, () => null, this.#tellOf(name));
     const chain = this.chain.network(mutant?.provenBy);
     const network = this.#dialled(chain, actor, instance, name);
     const plain = documentLedger(connection);
@@ -255,15 +262,16 @@ export class SimulatedWorld {
     instance: Instance | null,
     name: string,
   ): PaymentNetwork {
+    const tell = this.#tellOf(name);
     const dial = async <T>(call: string, ask: () => Promise<T>): Promise<T> => {
       await actor?.turn(call);
       this.calls += 1;
       if (instance?.isCutFromChain === true) {
-        this.tell(() => `  ${name}: ${call}: the chain is out of reach`);
+        tell?.(`${call}: the chain is out of reach`);
         throw new ServiceError('chain_unavailable', 'the chain is out of reach');
       }
       const answer = await ask();
-      this.tell(() => `  ${name}: ${call}: ${show(answer)}`);
+      tell?.(`${call}: ${show(answer)}`);
       return answer;
     };
     return {
@@ -275,11 +283,11 @@ export class SimulatedWorld {
         await actor?.turn('broadcast');
         this.calls += 1;
         if (instance?.isCutFromChain === true) {
-          this.tell(() => `  ${name}: broadcast ${txId}: the chain is out of reach`);
+          tell?.(`broadcast ${txId}: the chain is out of reach`);
           return nodes.map((node) => ({ node, kind: 'unclear', code: 'out of reach' }));
         }
         const answers = await chain.broadcast(bytes, txId);
-        this.tell(() => `  ${name}: broadcast ${txId}: ${show(answers)}`);
+        tell?.(`broadcast ${txId}: ${show(answers)}`);
         return answers;
       },
       takeTestimony: (txId, knownHead) => dial('takeTestimony', () => chain.takeTestimony(txId, knownHead)),

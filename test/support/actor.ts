@@ -3,6 +3,7 @@ import { Crash } from './simulated-chain.ts';
 interface Waiting {
   readonly name: string;
   readonly go: () => void;
+  readonly fail: (reason: Crash) => void;
   /** What has to be true before it may go on; a call that waits for nothing but its turn has none. */
   readonly isReady: (() => boolean) | undefined;
 }
@@ -21,31 +22,31 @@ export class Actor {
 
   /** Whether a call of it could be made now. */
   get canStep(): boolean {
-    return this.waiting.some(({ isReady }) => isReady === undefined || isReady());
+    return this.waiting.some(isReady);
   }
 
   /**
    * Waits for its turn before a call of this name.
    * @throws Crash where the process has died meanwhile
    */
-  async turn(name: string, isReady?: () => boolean): Promise<void> {
-    if (!this.#isDead) await new Promise<void>((go) => this.waiting.push({ name, go, isReady }));
-    if (this.#isDead) throw new Crash();
+  turn(name: string, isReady?: () => boolean): Promise<void> {
+    if (this.#isDead) return Promise.reject(new Crash());
+    return new Promise((go, fail) => {
+      this.waiting.push({ name, go, fail, isReady });
+    });
   }
 
   /**
-   * Makes one call, and lets the process go on to where it stands next.
+   * Makes one call, if there is one to make, and lets the process go on to where it stands next.
    * @param choose which of so many calls that could be made: a process may have several under way
-   * @returns false where it had none to make
    */
-  async step(choose: (count: number) => number = () => 0): Promise<boolean> {
-    const ready = this.waiting.filter(({ isReady }) => isReady === undefined || isReady());
+  step(choose: (count: number) => number = () => 0): Promise<void> {
+    const ready = this.waiting.filter(isReady);
     const next = ready[ready.length > 1 ? choose(ready.length) : 0];
-    if (next === undefined) return false;
+    if (next === undefined) return Promise.resolve();
     this.waiting.splice(this.waiting.indexOf(next), 1);
     next.go();
-    await idle();
-    return true;
+    return idle();
   }
 
   /** Makes so many calls; false where it ended before. */
@@ -65,15 +66,19 @@ export class Actor {
   }
 
   async finish(): Promise<void> {
-    while (await this.step());
+    while (this.canStep) await this.step();
   }
 
   /** Ends the process where it stands: nothing of it that is under way has a further effect. */
   async die(): Promise<void> {
     this.#isDead = true;
-    for (const { go } of this.waiting.splice(0)) go();
+    for (const { fail } of this.waiting.splice(0)) fail(new Crash());
     await idle();
   }
+}
+
+function isReady({ isReady }: Waiting): boolean {
+  return isReady === undefined || isReady();
 }
 
 /**

@@ -6,6 +6,7 @@ import type {
   DocumentUpdate,
   FilterCondition,
   FindOptions,
+  GroupSum,
   Value,
 } from '../../shared/adapters/mongo/document-store.ts';
 import {
@@ -29,59 +30,85 @@ import { type Breaker, NEW_BREAKER } from '../../shared/domain/breaker.ts';
 import type { Payment } from '../../shared/domain/payment.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
+type Collections = Readonly<Record<CollectionName, Map<string, Fields>>>;
 
-/** Fields whose values no two payments may share; of an array each element. */
-const UNIQUE: readonly ((document: Fields) => readonly string[])[] = [
-  ({ caller, idempotencyKey }) => [`key ${String(caller)} ${String(idempotencyKey)}`],
-  ({ txIds }) => ((txIds ?? []) as string[]).map((id) => `tx ${id}`),
-  ({ referenceKeys }) => ((referenceKeys ?? []) as string[]).map((key) => `reference ${key}`),
-];
+const FRESH_BREAKER = breakerDocument(NEW_BREAKER) as unknown as Fields;
 
-/** Where those values come from. */
-const UNIQUE_FIELDS = ['caller', 'idempotencyKey', 'txIds', 'referenceKeys'] as const;
+/** The fields that not every payment has. What is absent is undefined here, so that all have one shape. */
+const ABSENT = { settleAtMs: undefined, txIds: undefined, referenceKeys: undefined, isHeld: undefined };
+
+/** Two payments never share the values of both; and of the arrays they share no element. */
+const UNIQUE_PAIR = ['caller', 'idempotencyKey'] as const;
+const UNIQUE_ARRAYS = ['txIds', 'referenceKeys'] as const;
 
 /**
  * Documents in memory that reads the very filters and updates which MongoDB reads in production, and refuses what
- * it does not know. Documents are never changed in place, so whoever holds one holds what was true then.
+ * it does not know. Documents are never changed in place, so whoever holds one holds what was true then. What is
+ * absent is undefined, so that documents keep their shape: that is what makes them quick to copy and to read.
  * `test/integration/ledger.test.ts` holds it to what the real database does.
  */
 export class MemoryStore implements DocumentStore {
   readonly nowMs: () => number;
-  readonly collections: Readonly<Record<CollectionName, Map<string, Fields>>> = {
-    payments: new Map(),
-    breaker: new Map([[BREAKER_ID, breakerDocument(NEW_BREAKER) as unknown as Fields]]),
-  };
+  readonly collections: Collections;
   /** How many changes took effect. */
   writes = 0;
 
-  constructor(nowMs: () => number) {
+  constructor(nowMs: () => number, collections?: Collections) {
     this.nowMs = nowMs;
+    this.collections = collections ?? {
+      payments: new Map(),
+      breaker: new Map([[BREAKER_ID, FRESH_BREAKER]]),
+    };
   }
 
   async serverTimeMs() {
     return this.nowMs();
   }
 
-  async findOne<T extends Document>(name: CollectionName, filter: DocumentFilter): Promise<T | null> {
+  async findOne<T extends Document>(name: CollectionName, filter: DocumentFilter) {
+    return this.readOne<T>(name, filter);
+  }
+
+  async find<T extends Document>(name: CollectionName, filter: DocumentFilter, options?: FindOptions) {
+    return this.read<T>(name, filter, options);
+  }
+
+  async sum(name: CollectionName, filter: DocumentFilter, by: string, fields: readonly string[]) {
+    return this.addUp(name, filter, by, fields);
+  }
+
+  async updateOne(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
+    return this.changeOne(name, filter, update);
+  }
+
+  async updateMany(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
+    this.changeMany(name, filter, update);
+  }
+
+  async insertOne(name: CollectionName, document: Document) {
+    return this.insert(name, document);
+  }
+
+  // The same at once, for whoever has waited already.
+
+  readOne<T extends Document>(name: CollectionName, filter: DocumentFilter): T | null {
     for (const document of this.#candidates(name, filter)) {
       if (matches(document, filter)) return document as unknown as T;
     }
     return null;
   }
 
-  async find<T extends Document>(
-    name: CollectionName,
-    filter: DocumentFilter,
-    options: FindOptions = {},
-  ): Promise<T[]> {
-    const found = [...this.#candidates(name, filter)].filter((document) => matches(document, filter));
-    for (const [path, direction] of Object.entries(options.sort ?? {}).reverse()) {
-      found.sort((a, b) => direction * compare(valueAt(a, path), valueAt(b, path)));
+  read<T extends Document>(name: CollectionName, filter: DocumentFilter, options: FindOptions = {}): T[] {
+    const found = this.#candidates(name, filter).filter((document) => matches(document, filter));
+    if (options.sort !== undefined && found.length > 1) {
+      for (const [path, direction] of Object.entries(options.sort).reverse()) {
+        found.sort((a, b) => direction * compare(valueAt(a, path), valueAt(b, path)));
+      }
     }
     return found.slice(0, options.limit) as unknown as T[];
   }
 
-  async sum(name: CollectionName, filter: DocumentFilter, by: string, fields: readonly string[]) {
+  addUp(name: CollectionName, filter: DocumentFilter, by: string, fields: readonly string[]): GroupSum[] {
     const groups = new Map<Value, Record<string, bigint>>();
     for (const document of this.#candidates(name, filter)) {
       if (!matches(document, filter)) continue;
@@ -93,12 +120,12 @@ export class MemoryStore implements DocumentStore {
     return [...groups].map(([of, sums]) => ({ of, sums }));
   }
 
-  async updateOne(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
+  changeOne(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate): boolean | 'duplicate' {
     for (const document of this.#candidates(name, filter)) {
       if (!matches(document, filter)) continue;
       const changed = updated(document, filter, update);
       if (name === 'payments' && claimsMore(document, changed) && this.#collides(changed)) {
-        return 'duplicate' as const;
+        return 'duplicate';
       }
       this.collections[name].set(String(document._id), changed);
       this.writes += 1;
@@ -107,32 +134,28 @@ export class MemoryStore implements DocumentStore {
     return false;
   }
 
-  async updateMany(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
-    for (const document of [...this.#candidates(name, filter)]) {
+  changeMany(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate): void {
+    for (const document of this.#candidates(name, filter)) {
       if (!matches(document, filter)) continue;
       this.collections[name].set(String(document._id), updated(document, filter, update));
       this.writes += 1;
     }
   }
 
-  async insertOne(name: CollectionName, document: Document) {
-    const fields = document as unknown as Fields;
+  insert(name: CollectionName, document: Document): 'inserted' | 'duplicate' {
+    const fields: Fields = name === 'payments' ? { ...ABSENT, ...document } : { ...document };
     if (this.collections[name].has(document._id) || (name === 'payments' && this.#collides(fields))) {
-      return 'duplicate' as const;
+      return 'duplicate';
     }
     this.collections[name].set(document._id, fields);
     this.writes += 1;
-    return 'inserted' as const;
+    return 'inserted';
   }
 
   /** Another store that holds the same for now. */
   copy(): MemoryStore {
-    const copy = new MemoryStore(this.nowMs);
-    for (const name of ['payments', 'breaker'] as const) {
-      copy.collections[name].clear();
-      for (const [id, document] of this.collections[name]) copy.collections[name].set(id, document);
-    }
-    return copy;
+    const { payments, breaker } = this.collections;
+    return new MemoryStore(this.nowMs, { payments: new Map(payments), breaker: new Map(breaker) });
   }
 
   payments(): Payment[] {
@@ -160,7 +183,7 @@ export class MemoryStore implements DocumentStore {
   /** Puts a payment there as it is, whatever stands beside it. */
   put(payment: Payment): void {
     const document = paymentDocument(payment, true);
-    this.collections.payments.set(document._id, document as unknown as Fields);
+    this.collections.payments.set(document._id, { ...ABSENT, ...document });
   }
 
   /** What audits remember. */
@@ -176,25 +199,24 @@ export class MemoryStore implements DocumentStore {
     this.collections.payments.set(paymentId, { ...document, ...fields });
   }
 
-  *#candidates(name: CollectionName, filter: DocumentFilter): Iterable<Fields> {
+  #candidates(name: CollectionName, filter: DocumentFilter): Fields[] {
     const collection = this.collections[name];
     const id = filter._id;
     const ids = typeof id === 'string' ? [id] : (id as { $in?: readonly string[] } | undefined)?.$in;
-    if (ids === undefined) {
-      yield* collection.values();
-      return;
-    }
-    for (const each of new Set(ids)) {
+    if (ids === undefined) return [...collection.values()];
+    const found: Fields[] = [];
+    for (const each of ids) {
       const document = collection.get(each);
-      if (document !== undefined) yield document;
+      if (document !== undefined && !found.includes(document)) found.push(document);
     }
+    return found;
   }
 
   #collides(changed: Fields): boolean {
-    const taken = new Set(UNIQUE.flatMap((valuesOf) => valuesOf(changed)));
     for (const other of this.collections.payments.values()) {
       if (other._id === changed._id) continue;
-      if (UNIQUE.some((valuesOf) => valuesOf(other).some((value) => taken.has(value)))) return true;
+      if (UNIQUE_PAIR.every((field) => other[field] === changed[field])) return true;
+      if (UNIQUE_ARRAYS.some((field) => shareAny(other[field], changed[field]))) return true;
     }
     return false;
   }
@@ -202,52 +224,65 @@ export class MemoryStore implements DocumentStore {
 
 /** Whether an update gave a document a value that others might have. */
 function claimsMore(before: Fields, after: Fields): boolean {
-  return UNIQUE_FIELDS.some((field) => before[field] !== after[field]);
+  const isOther = (field: string) => before[field] !== after[field];
+  return UNIQUE_PAIR.some(isOther) || UNIQUE_ARRAYS.some(isOther);
+}
+
+/** Of two arrays, each of which may be absent. */
+function shareAny(one: unknown, other: unknown): boolean {
+  if (one === undefined || other === undefined) return false;
+  return (one as readonly unknown[]).some((value) => (other as readonly unknown[]).includes(value));
 }
 
 function matches(document: Fields, filter: DocumentFilter): boolean {
   for (const path in filter) {
     const condition = filter[path] as FilterCondition;
-    if (path.startsWith('$')) {
-      if (path !== '$or') throw new TypeError(`no such operator here: ${path}`);
+    if (path === '$or') {
       const either = condition as unknown as readonly DocumentFilter[];
       if (!either.some((one) => matches(document, one))) return false;
-    } else if (!meets(valuesAt(document, path), condition)) return false;
+    } else if (!meets(reach(document, partsOf(path), 0), condition)) return false;
   }
   return true;
 }
 
-/** @param values what stands at the path: of an array its elements, each of which may meet an equality */
-function meets(values: readonly unknown[], condition: FilterCondition): boolean {
-  if (!isOperators(condition)) return holds(values, condition);
+/** @param value what stands at the path: an array's elements each may meet an equality; undefined means absent */
+function meets(value: unknown, condition: FilterCondition): boolean {
+  if (!isOperators(condition)) return holds(value, condition);
   for (const operator in condition) {
-    if (!does(values, operator, condition[operator as keyof typeof condition])) return false;
+    if (!does(value, operator, condition[operator as keyof typeof condition])) return false;
   }
   return true;
 }
 
-function does(values: readonly unknown[], operator: string, operand: unknown): boolean {
+function does(value: unknown, operator: string, operand: unknown): boolean {
   switch (operator) {
     case '$ne':
-      return !holds(values, operand);
+      return !holds(value, operand);
     case '$in':
-      return (operand as unknown[]).some((value) => holds(values, value));
+      return holdsAny(value, operand as unknown[]);
     case '$nin':
-      return !(operand as unknown[]).some((value) => holds(values, value));
+      return !holdsAny(value, operand as unknown[]);
     case '$all':
-      return (operand as unknown[]).every((value) => holds(values, value));
+      return (operand as unknown[]).every((one) => holds(value, one));
     case '$exists':
-      return values.some((value) => value !== undefined) === operand;
+      return some(value, operand, isThere) === operand;
     case '$lt':
-      return values.some((value) => isNumeric(value) && compare(value, operand) < 0);
+      return some(value, operand, isBelow);
     case '$lte':
-      return values.some((value) => isNumeric(value) && compare(value, operand) <= 0);
+      return some(value, operand, isAtMost);
     case '$gt':
-      return values.some((value) => isNumeric(value) && compare(value, operand) > 0);
+      return some(value, operand, isAbove);
     default:
       throw new TypeError(`no such operator here: ${operator}`);
   }
 }
+
+const isThere: Comparison = (one) => one !== undefined;
+const isBelow: Comparison = (one, operand) => isNumeric(one) && compare(one, operand) < 0;
+const isAtMost: Comparison = (one, operand) => isNumeric(one) && compare(one, operand) <= 0;
+const isAbove: Comparison = (one, operand) => isNumeric(one) && compare(one, operand) > 0;
+
+type Comparison = (one: unknown, operand: unknown) => boolean;
 
 function isOperators(
   condition: FilterCondition,
@@ -260,10 +295,20 @@ function isNumeric(value: unknown): boolean {
 }
 
 /** null means null or absent. */
-function holds(values: readonly unknown[], wanted: unknown): boolean {
-  if (wanted === null)
-    return values.length === 0 || values.some((value) => value === null || value === undefined);
-  return values.some((value) => value === wanted);
+function holds(value: unknown, wanted: unknown): boolean {
+  if (!Array.isArray(value)) return value === wanted || (wanted === null && value === undefined);
+  if (wanted !== null) return value.includes(wanted);
+  return value.length === 0 || value.includes(null) || value.includes(undefined);
+}
+
+function holdsAny(value: unknown, wanted: readonly unknown[]): boolean {
+  for (const one of wanted) if (holds(value, one)) return true;
+  return false;
+}
+
+/** Of what stands at a path: the value, or of an array any element. */
+function some(value: unknown, operand: unknown, is: Comparison): boolean {
+  return Array.isArray(value) ? value.some((one) => is(one, operand)) : is(value, operand);
 }
 
 const paths = new Map<string, readonly string[]>();
@@ -272,38 +317,34 @@ const paths = new Map<string, readonly string[]>();
 function partsOf(path: string): readonly string[] {
   const known = paths.get(path);
   if (known !== undefined) return known;
+  if (path.startsWith('$')) throw new TypeError(`no such operator here: ${path}`);
   const parts = path.split('.');
   paths.set(path, parts);
   return parts;
 }
 
-function valuesAt(document: Fields, path: string): readonly unknown[] {
-  const parts = partsOf(path);
-  if (parts.length === 1) {
-    const value = document[path];
-    if (Array.isArray(value)) return value;
-    return value === undefined ? [] : [value];
-  }
-  let reached: unknown[] = [document];
-  for (const part of parts) {
-    const next: unknown[] = [];
-    for (const value of reached) {
-      if (!Array.isArray(value)) next.push(...childOf(value, part));
-      else if (/^\d+$/.test(part)) next.push(...(part in value ? [value[Number(part)]] : []));
-      else for (const element of value) next.push(...childOf(element, part));
+/** What stands at the rest of a path: where it leads through an array, what stands there in each element. */
+function reach(start: unknown, parts: readonly string[], depth: number): unknown {
+  let value = start;
+  for (let at = depth; at < parts.length; at += 1) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    const part = parts[at] ?? '';
+    if (Array.isArray(value) && !isIndex(part)) {
+      const reached = value.map((element) => reach(element, parts, at));
+      return reached.flat().filter((one) => one !== undefined);
     }
-    reached = next;
+    value = (value as Fields)[part];
   }
-  return reached.length === 1 && Array.isArray(reached[0]) ? reached[0] : reached.flat();
+  return value;
 }
 
-function childOf(value: unknown, part: string): unknown[] {
-  if (typeof value !== 'object' || value === null || !(part in value)) return [];
-  return [(value as Fields)[part]];
+function isIndex(part: string): boolean {
+  const first = part.charCodeAt(0);
+  return first >= 48 && first <= 57;
 }
 
 function valueAt(document: Fields, path: string): unknown {
-  return path.split('.').reduce<unknown>((value, part) => (value as Fields | undefined)?.[part], document);
+  return reach(document, partsOf(path), 0);
 }
 
 function compare(a: unknown, b: unknown): number {
@@ -312,18 +353,15 @@ function compare(a: unknown, b: unknown): number {
 }
 
 function updated(document: Fields, filter: DocumentFilter, update: DocumentUpdate): Fields {
-  let result: Record<string, unknown> = { ...document };
-  for (const [operator, changes] of Object.entries(update)) {
+  const result: Record<string, unknown> = { ...document };
+  for (const operator in update) {
     const rule = RULES[operator];
     if (rule === undefined) throw new TypeError(`no such operator here: ${operator}`);
-    for (const path in changes as Fields) {
-      const operand = (changes as Fields)[path];
-      const parts = partsOf(positioned(document, filter, path));
+    const changes = update[operator as keyof DocumentUpdate] as Fields;
+    for (const path in changes) {
+      const parts = positioned(document, filter, partsOf(path));
       const [field = ''] = parts;
-      const value =
-        parts.length === 1 ? rule(result[field], operand) : changedAt(result[field], parts, 1, rule, operand);
-      if (value === undefined) result = without(result, field);
-      else result[field] = value;
+      result[field] = changedAt(result[field], parts, 1, rule, changes[path]);
     }
   }
   return result;
@@ -345,17 +383,16 @@ const RULES: Readonly<Record<string, Rule>> = {
 };
 
 /** `attempts.$.x` means the first element that the filter's condition on `attempts.…` matched. */
-function positioned(document: Fields, filter: DocumentFilter, path: string): string {
-  if (!path.includes('.$.')) return path;
-  const [array = '', rest = ''] = path.split('.$.');
-  const condition = Object.entries(filter).find(([key]) => key.startsWith(`${array}.`));
+function positioned(document: Fields, filter: DocumentFilter, parts: readonly string[]): readonly string[] {
+  if (parts[1] !== '$') return parts;
+  const [array = '', , ...rest] = parts;
+  const condition = Object.entries(filter).find(([path]) => path.startsWith(`${array}.`));
   if (condition === undefined) throw new TypeError(`nothing in the filter tells which of ${array}`);
-  const [key, wanted] = condition;
-  const field = key.slice(array.length + 1);
+  const [path, wanted] = condition;
   const index = (document[array] as Fields[]).findIndex((element) =>
-    meets(childOf(element, field), wanted as FilterCondition),
+    meets(reach(element, partsOf(path), 1), wanted as FilterCondition),
   );
-  return `${array}.${index}.${rest}`;
+  return [array, String(index), ...rest];
 }
 
 /** A copy of a nested value with one part of it changed. @param depth how much of the path leads here */
@@ -373,16 +410,8 @@ function changedAt(
     return value.with(index, changedAt(value[index], path, depth + 1, rule, operand));
   }
   const fields: Record<string, unknown> = { ...(value as Fields | undefined) };
-  const next = changedAt(fields[part], path, depth + 1, rule, operand);
-  if (next === undefined) return without(fields, part);
-  fields[part] = next;
+  fields[part] = changedAt(fields[part], path, depth + 1, rule, operand);
   return fields;
-}
-
-/** A deletion in place would slow down every later read of the object. */
-function without(fields: Fields, field: string): Record<string, unknown> {
-  const { [field]: _gone, ...others } = fields;
-  return others;
 }
 
 function pushed(array: readonly unknown[], operand: unknown): unknown[] {
