@@ -11,7 +11,6 @@ parentPort?.on('message', (batch: Batch) => {
 });
 
 async function play({ firstSeed, schedules, mutant }: Batch): Promise<Tally> {
-  const before = process.threadCpuUsage();
   const sums = { schedules: 0, processes: 0, happenings: 0, calls: 0, payments: 0, transfers: 0 };
   let failure: Failure | null = null;
   for (let seed = firstSeed; seed < firstSeed + schedules && failure === null; seed += 1) {
@@ -24,6 +23,5 @@ async function play({ firstSeed, schedules, mutant }: Batch): Promise<Tally> {
     sums.transfers += figures.transfers;
     if (violations.length > 0) failure = { seed, violations };
   }
-  const { user, system } = process.threadCpuUsage(before);
-  return { ...sums, cpuMs: (user + system) / 1_000, failure };
+  return { ...sums, failure };
 }

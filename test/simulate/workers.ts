@@ -21,8 +21,6 @@ export interface Tally {
   readonly calls: number;
   readonly payments: number;
   readonly transfers: number;
-  /** Processor time, of the one thread that played them. */
-  readonly cpuMs: number;
   /** Playing stops at the first one. */
   readonly failure: Failure | null;
 }
