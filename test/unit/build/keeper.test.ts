@@ -314,6 +314,26 @@ describe('the copy of what the service writes', () => {
     expect(ofService(await read(log())) === `${line}\nend\n`).toBe(true);
   });
 
+  it('begins a line of its own after one so long that it is passed in pieces', async () => {
+    const long = 'x'.repeat(1_500_000);
+    await writeFile(join(folder, 'line'), long);
+    const process = run(
+      ['--log', log()],
+      'sh',
+      '-c',
+      'cat "$0"; read x; echo error >&2',
+      join(folder, 'line'),
+    );
+    await process.says('runs as');
+    await waitUntil(() => process.stdout().length > 1_000_000);
+    process.child.stdin?.write('\n');
+    expect(await process.ended).toBe(0);
+    expect(process.stdout() === long).toBe(true);
+    const lines = ofService(await read(log())).split('\n');
+    expect(lines).toContain('error');
+    expect(lines.join('').replace('error', '') === long).toBe(true);
+  });
+
   it('goes on when the service closes its stdout', async () => {
     const process = shell('exec 1>&-; echo still here >&2; read x; exit 4');
     await process.says('still here');
@@ -344,10 +364,13 @@ describe('a reader that stalls', () => {
 
   afterEach(() => closeSync(reader));
 
-  function runStalled(options: (string | number)[], ...command: string[]): KeptProcess {
-    const process = start([keeper, 'run', ...options.map(String), '--', ...command], {
-      stdio: ['pipe', writer, 'pipe'],
-    });
+  /** The stalled reader has stdout, or stderr. */
+  function runStalled(
+    options: (string | number)[],
+    command: string[],
+    stdio: ('pipe' | number)[] = ['pipe', writer, 'pipe'],
+  ): KeptProcess {
+    const process = start([keeper, 'run', ...options.map(String), '--', ...command], { stdio });
     closeSync(writer);
     return process;
   }
@@ -364,7 +387,7 @@ describe('a reader that stalls', () => {
   it('holds the service up within a bounded memory, and loses nothing', async () => {
     const lines = Array.from({ length: 200_000 }, (_, at) => `line ${at} ${'.'.repeat(60)}\n`).join('');
     await writeFile(join(folder, 'lines'), lines);
-    const process = runStalled([], 'sh', '-c', 'cat "$0"; echo done >&2; read x', join(folder, 'lines'));
+    const process = runStalled([], ['sh', '-c', 'cat "$0"; echo done >&2; read x', join(folder, 'lines')]);
     await process.says('runs as');
     let received = '';
     await waitUntil(() => {
@@ -380,7 +403,7 @@ describe('a reader that stalls', () => {
   });
 
   it('keeps neither signals nor the log from their way', async () => {
-    const process = runStalled(['--log', log()], 'sh', '-c', 'yes "a line" | head -c 5000000; read x');
+    const process = runStalled(['--log', log()], ['sh', '-c', 'yes "a line" | head -c 5000000; read x']);
     await process.says('runs as');
     // As much as the memory holds is in the log: from here on the service is held up.
     await waitUntil(async () => (await stat(log())).size > 1_000_000);
@@ -389,10 +412,23 @@ describe('a reader that stalls', () => {
     expect(process.stderr()).toContain('SIGTERM is passed on to sh');
   });
 
+  it('leaves room for what keeper has to say', async () => {
+    const script = 'trap "" USR1; exec yes "a line" >&2';
+    const process = runStalled(['--log', log()], ['sh', '-c', script], ['pipe', 'pipe', writer]);
+    await waitUntil(async () => existsSync(log()) && (await stat(log())).size > 1_000_000);
+    process.child.kill('SIGUSR1');
+    await waitUntil(async () => (await read(log())).includes('SIGUSR1 is passed on'));
+    let received = '';
+    await waitUntil(() => {
+      received += readPipe()?.toString() ?? '';
+      return received.includes('SIGUSR1 is passed on');
+    });
+  });
+
   it('does not keep liveness from ending a service', async () => {
     const page = await healthPage();
     const liveness = ['--liveness', page.target, '--liveness-interval-ms', 10, '--liveness-failures', 2];
-    const process = runStalled(['--log', log(), ...liveness], 'sh', '-c', 'yes "a line"');
+    const process = runStalled(['--log', log(), ...liveness], ['sh', '-c', 'yes "a line"']);
     await waitUntil(async () => page.requests > 0 && (await stat(log())).size > 1_000_000);
     page.status = 500;
     expect(await process.ended).toBe(70);
@@ -642,16 +678,24 @@ describe('liveness', () => {
     expect(process.stderr()).not.toContain('it is killed');
   });
 
-  it('is not asked of a service that is told to stop', async () => {
-    const page = await healthPage();
+  it('does not end a service that is told to stop, whatever the last probe says', async () => {
+    let requests = 0;
+    let last: Socket | undefined;
+    const host = await serve((socket) => {
+      requests += 1;
+      if (requests === 1) socket.end('HTTP/1.1 200 OK\r\n\r\n');
+      else last = socket;
+    });
+    const once = ['--liveness', `http://${host}/`, '--liveness-interval-ms', 10, '--liveness-failures', 1];
     const script = 'trap "" TERM; while :; do sleep 300; done';
-    const process = shell(script, '--liveness', page.target, '--stop-timeout-ms', 500, ...FAST);
-    await waitUntil(() => page.requests > 1);
+    const process = shell(script, '--stop-timeout-ms', 300, ...once);
+    await waitUntil(() => last !== undefined);
     process.child.kill('SIGTERM');
     await process.says('SIGTERM is passed on');
-    page.status = 503;
+    last?.end('HTTP/1.1 503 Service Unavailable\r\n\r\n');
     expect(await process.ended).toBe(137);
     expect(process.stderr()).not.toContain('not alive');
+    expect(requests).toBe(2);
   });
 
   it('prints nothing of the environment, nor of the arguments', async () => {
@@ -834,6 +878,12 @@ describe('the probe of MongoDB', () => {
     ],
     ['an unknown type', opMsg([element(0x55, 'x'), OK_DOUBLE]), 1, /is not ok: 1/],
     ['a name without an end', opMsg([], (m) => m.fill(0x10, 25)), 1, /is not ok: 1/],
+    [
+      'an ok that the document does not hold whole',
+      opMsg([OK_DOUBLE], (m) => m.writeInt32LE(m.readInt32LE(21) - 4, 21)),
+      1,
+      /is not ok: 1/,
+    ],
     ['another request', opMsg([OK_DOUBLE], (m) => m.writeInt32LE(2, 8)), 1, /does not speak/],
     ['another kind', opMsg([OK_DOUBLE], (m) => m.writeInt32LE(1, 12)), 1, /does not speak/],
     ['a length of -1', opMsg([OK_DOUBLE], (m) => m.writeInt32LE(-1, 0)), 1, /does not speak/],
