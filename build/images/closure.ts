@@ -1,7 +1,7 @@
 /** Which libraries a program needs, and whether an image holds them all. */
 import { basename, dirname, normalize } from 'node:path';
 import { type ElfFile, readElf } from './elf.ts';
-import { FileTree } from './file-tree.ts';
+import { FileTree, mergeTrees } from './file-tree.ts';
 
 /** Debian's loader looks here without being told. */
 function standardFolders(tree: FileTree): string[] {
@@ -41,6 +41,11 @@ export function closeOver(roots: readonly string[], tree: FileTree): FileTree {
   }
   if (missing.length > 0) throw new Error(missing.sort().join('\n'));
   return kept;
+}
+
+/** What `roots` need and the base has not. @throws Error that names each library that is in neither. */
+export function closeOverBase(roots: readonly string[], base: FileTree, packages: FileTree): FileTree {
+  return closeOver(roots, mergeTrees([packages, base])).filter((path) => base.get(path) === undefined);
 }
 
 /** One line for each library that a program or library in the tree needs and that is absent, or too old for it. */

@@ -1,9 +1,9 @@
 /** The images of the planes: what each is made of and what it starts. */
-import { LAUNCHER_JVM_FLAGS } from '../../deploy/local/database/build-launcher.ts';
+import { LAUNCHER_CLASS, LAUNCHER_JVM_FLAGS } from '../../deploy/local/database/build-launcher.ts';
 import type { ImageSettings } from './archive.ts';
-import { CA_BUNDLE } from './base-layer.ts';
+import { CA_BUNDLE, KEEPER_PATH } from './base-layer.ts';
 import { TASK_CACHE_DIR, TASK_DIR } from './function-layer.ts';
-import { CLASS_PATH, DATABASE_CLASS, DATABASE_FILE, javaPath } from './java-layer.ts';
+import { CLASS_PATH, DATABASE_FILE, javaPath } from './java-layer.ts';
 import { RUNTIME_DIR } from './lambda-layer.ts';
 import { NODE_PATH } from './node-layer.ts';
 import { TOR_CONFIG, TOR_DEFAULTS, TOR_PATH } from './tor-layer.ts';
@@ -122,14 +122,14 @@ export const IMAGES: readonly ImageDefinition[] = [
     layers: ['base', 'java', 'database'],
     settings: {
       entrypoint: [
-        ...['/usr/local/bin/keeper', 'run', '--liveness', 'mongo://127.0.0.1:27017', '--'],
+        ...[KEEPER_PATH, 'run', '--liveness', 'mongo://127.0.0.1:27017', '--'],
         javaPath(),
         ...LAUNCHER_JVM_FLAGS,
         // It would write to /tmp what only a monitor on the same machine reads.
         '-XX:-UsePerfData',
         '-classpath',
         CLASS_PATH,
-        DATABASE_CLASS,
+        LAUNCHER_CLASS,
       ],
       command: ['--address', '0.0.0.0', '--port', '27017', '--file', DATABASE_FILE],
       environment: ENVIRONMENT,

@@ -2,12 +2,12 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { buildLauncher, LAUNCHER_CLASS } from '../../deploy/local/database/build-launcher.ts';
+import { buildLauncher } from '../../deploy/local/database/build-launcher.ts';
 import { componentOf, licencesIn, readPackages } from './base-layer.ts';
+import { closeOverBase } from './closure.ts';
 import { debianArchitecture } from './debian-lock.ts';
 import { FileTree, mergeTrees } from './file-tree.ts';
 import type { Component, Layer } from './layer.ts';
-import { takeClosure } from './tor-layer.ts';
 
 const LAUNCHER_DIR = '/app';
 export const DATABASE_FILE = '/data/db/database.mv';
@@ -35,9 +35,9 @@ export async function makeJavaLayer(base: FileTree): Promise<Layer> {
     javaPath(),
     `${lib}/server/libjvm.so`,
     ...LIBRARIES.map((name) => `${lib}/lib${name}.so`),
-    ...DATA.map((file) => `${lib}/${file}`).filter((path) => contents.file(path) !== undefined),
+    ...DATA.map((file) => `${lib}/${file}`),
   ];
-  const tree = takeClosure(roots, base, contents);
+  const tree = closeOverBase(roots, base, contents);
   tree.addTree(
     contents.filter(
       (path) =>
@@ -69,7 +69,6 @@ export async function makeDatabaseLayer(log: (line: string) => void): Promise<La
 }
 
 export const CLASS_PATH = `${LAUNCHER_DIR}/classes:${LAUNCHER_DIR}/lib/*`;
-export const DATABASE_CLASS = LAUNCHER_CLASS;
 
 export function javaPath(): string {
   return `${javaHome()}/bin/java`;

@@ -12,7 +12,8 @@ const RELEASE: Release = {
   createdAt: new Date('2026-01-02T03:04:05Z'),
 };
 
-const NODE_FOLDERS = ['/etc', '/home', '/lib', '/lib64', '/nodejs', '/root', '/run', '/tmp', '/usr', '/var'];
+const BASE_FOLDERS = ['/etc', '/home', '/lib', '/lib64', '/root', '/run', '/tmp', '/usr', '/var'];
+const NODE_FOLDERS = [...BASE_FOLDERS, '/nodejs'];
 
 /** All that is at the top of an image; what is new there is new for a reason. */
 const TOP_FOLDERS: Readonly<Record<string, readonly string[]>> = {
@@ -22,8 +23,10 @@ const TOP_FOLDERS: Readonly<Record<string, readonly string[]>> = {
   stats: NODE_FOLDERS,
   'beta-sidecar': ['/app', ...NODE_FOLDERS],
   'database-init': ['/app', ...NODE_FOLDERS],
-  'tor-proxy': NODE_FOLDERS.filter((folder) => folder !== '/nodejs'),
-  'mongo-stand-in': ['/app', '/data', ...NODE_FOLDERS.filter((folder) => folder !== '/nodejs')],
+  'ops-client': ['/app', ...NODE_FOLDERS],
+  'tor-proxy': BASE_FOLDERS,
+  'tor-relay': BASE_FOLDERS,
+  'mongo-stand-in': ['/app', '/data', ...BASE_FOLDERS],
   devchain: ['/app', '/data', ...NODE_FOLDERS],
 };
 
@@ -32,6 +35,7 @@ const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   pay: ['/nodejs/bin/node', '/usr/local/bin/aws-lambda-rie', '/usr/local/bin/keeper'],
   'beta-sidecar': ['/nodejs/bin/node', '/usr/local/bin/keeper'],
   'tor-proxy': ['/usr/bin/tor', '/usr/local/bin/keeper'],
+  'tor-relay': ['/usr/bin/tor', '/usr/bin/tor-gencert', '/usr/local/bin/keeper'],
 };
 
 let images: ReadonlyMap<string, AssembledImage>;
