@@ -17,16 +17,27 @@ export class Aims {
   }
 
   /**
-   * The places before and after these calls at which the fewest have died; chance decides between equals, and is drawn
-   * the same number of times whatever has been counted.
+   * Of each call the side, before or after it, at which fewer have died, and of those the ones with the fewest: who is
+   * in wait before a call never comes to wait after it. Chance decides between equals, and is drawn the same number of
+   * times whatever has been counted.
    */
   leastKilled(calls: readonly string[], count: number, random: Random): string[] {
-    return placesOf(calls)
-      .map((place) => ({ place, kills: this.killsAt(place), lot: random.below(2 ** 32) }))
-      .sort((one, other) => one.kills - other.kills || one.lot - other.lot)
+    const draw = (place: string) => ({ place, kills: this.killsAt(place), lot: random.below(2 ** 32) });
+    return calls
+      .flatMap((call) => placesOf([call]).map(draw).sort(byKills).slice(0, 1))
+      .sort(byKills)
       .slice(0, count)
       .map(({ place }) => place);
   }
+}
+
+interface Drawn {
+  readonly kills: number;
+  readonly lot: number;
+}
+
+function byKills(one: Drawn, other: Drawn): number {
+  return one.kills - other.kills || one.lot - other.lot;
 }
 
 /** A process can die just before each call, and just after it. */
