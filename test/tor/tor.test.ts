@@ -235,6 +235,32 @@ describe('the Tor of production', () => {
   });
 });
 
+describe('a node that no circuit leads to', () => {
+  it('is asked on another circuit after three failures', async () => {
+    const url = `http://gone.chain.test:${CHAIN.port}`;
+    const node = nodeClient({ url, dialer: torDialer(PROXY), purpose: 'rotation', timeoutMs: 5_000 });
+    await expectNoLeaksDuring(async () => {
+      for (let asked = 0; asked < 4; asked += 1) {
+        await expect(node.post('/wallet/getnowblock', {})).rejects.toMatchObject({
+          code: 'chain_unavailable',
+        });
+      }
+    });
+    const circuits = await readCircuits(9051, network.cookieFile);
+    const idsOf = (wanted: string) =>
+      circuits.flatMap(({ id, purpose, password }) =>
+        purpose === 'rotation' && password === wanted ? [id] : [],
+      );
+    const [first, second] = [
+      idsOf(`gone.chain.test:${CHAIN.port}`),
+      idsOf(`gone.chain.test:${CHAIN.port} 2`),
+    ];
+    expect(first).not.toEqual([]);
+    expect(second).not.toEqual([]);
+    expect(second.filter((id) => first.includes(id))).toEqual([]);
+  });
+});
+
 describe('a node behind an onion service alone', () => {
   it('is paid through, and no exit has a part in it', async () => {
     const { packets } = await expectNoLeaksDuring(async () => {
