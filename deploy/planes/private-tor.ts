@@ -5,7 +5,7 @@
  * What each setting is for stands in tor's manual; the short voting times make it usable half a minute after it starts.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Engine } from './engine.ts';
 import { type Owner, own } from './state.ts';
@@ -19,7 +19,7 @@ const KEYS_MONTHS = 12;
 const KEYS_MS_MAX = 180 * 86_400_000;
 
 /** What clients and relays share: the one network there is for them. */
-const SHARED = `TestingTorNetwork 1
+export const SHARED = `TestingTorNetwork 1
 PathsNeededToBuildCircuits 0.67
 V3AuthNIntervalsValid 2
 TestingV3AuthInitialVotingInterval 5
@@ -29,17 +29,8 @@ ConfluxEnabled 0
 UseMicrodescriptors 0
 `;
 
-const relayTorrc = (relay: number) => `Nickname relay${relay}
-Address ${addressOf(relay)}
-ORPort ${addressOf(relay)}:${OR_PORT}
-DirPort ${addressOf(relay)}:${DIR_PORT}
-SocksPort 0
-DataDirectory /var/lib/tor
-Log notice stdout
-SafeLogging 1
-ContactInfo nobody
-ShutdownWaitLength 0
-AssumeReachable 1
+/** A directory authority that agrees with the others every ten seconds, and finds every relay fit for everything. */
+export const AUTHORITY = `ContactInfo nobody
 AuthoritativeDirectory 1
 V3AuthoritativeDirectory 1
 V3AuthVotingInterval 10
@@ -51,8 +42,16 @@ TestingDirAuthVoteHSDir *
 TestingDirAuthVoteGuard *
 TestingMinExitFlagThreshold 0
 TestingMinFastFlagThreshold 0
-# It leaves for the port of the development chain and for no other. Not for its address alone: clients ask for a name,
-# and would take a relay that names one address for one that leads nowhere.
+`;
+
+/**
+ * A relay that is an exit for the port of the development chain and for no other. Not for its address alone: clients
+ * ask for a name, and would take a relay that names one address for one that leads nowhere.
+ */
+export const EXIT = `SocksPort 0
+Log notice stdout
+ShutdownWaitLength 0
+AssumeReachable 1
 ExitRelay 1
 ExitPolicyRejectPrivate 0
 ExitPolicy accept *4:9090
@@ -61,6 +60,14 @@ ServerDNSDetectHijacking 0
 ServerDNSTestAddresses
 ServerDNSAllowBrokenConfig 1
 `;
+
+const relayTorrc = (relay: number) => `Nickname relay${relay}
+Address ${addressOf(relay)}
+ORPort ${addressOf(relay)}:${OR_PORT}
+DirPort ${addressOf(relay)}:${DIR_PORT}
+DataDirectory /var/lib/tor
+SafeLogging 1
+${AUTHORITY}${EXIT}`;
 
 /**
  * Makes keys and configuration where there are none, or where they are old.
@@ -130,14 +137,33 @@ async function makeAuthority(
     ...['--list-fingerprint', '-f', '/etc/tor/torrc', '--TestingTorNetwork', '1', '--quiet'],
     ...['--DirAuthority', `only v3ident=${'0'.repeat(40)} 127.0.0.1:9 ${'0'.repeat(40)}`],
   ]);
+  return authorityLine({
+    name: `relay${relay}`,
+    orPort: OR_PORT,
+    directory: `${addressOf(relay)}:${DIR_PORT}`,
+    printed,
+    certificate: readFileSync(join(keys, 'authority_certificate'), 'utf8'),
+  });
+}
+
+/**
+ * How all others are told of an authority.
+ *
+ * @param authority `printed` is what `--list-fingerprint` prints, `certificate` what tor-gencert has written
+ * @throws Error where one of the two is not what it should be
+ */
+export function authorityLine(authority: {
+  readonly name: string;
+  readonly orPort: number;
+  readonly directory: string;
+  readonly printed: string;
+  readonly certificate: string;
+}): string {
+  const { name, orPort, directory, printed, certificate } = authority;
   const fingerprint = printed.trim().split('\n').at(-1)?.replace(/^\S+ /, '').replaceAll(' ', '') ?? '';
-  const certificate = readFileSync(join(keys, 'authority_certificate'), 'utf8');
   const identity = /^fingerprint ([0-9A-F]{40})$/m.exec(certificate)?.[1];
   if (identity === undefined || !/^[0-9A-F]{40}$/.test(fingerprint)) {
-    throw new Error(`tor made no keys for relay ${relay}: ${readdirSync(keys).join(', ') || 'no file'}`);
+    throw new Error(`tor made no keys for ${name}: it printed ${JSON.stringify(printed)}`);
   }
-  return (
-    `DirAuthority relay${relay} orport=${OR_PORT} v3ident=${identity} ` +
-    `${addressOf(relay)}:${DIR_PORT} ${fingerprint}`
-  );
+  return `DirAuthority ${name} orport=${orPort} v3ident=${identity} ${directory} ${fingerprint}`;
 }

@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { startChildPart } from '../../deploy/local/child-part.ts';
 import type { RunningPart } from '../../deploy/local/part.ts';
+import { AUTHORITY, authorityLine, EXIT as EXIT_RELAY, SHARED } from '../../deploy/planes/private-tor.ts';
 import { CHAIN, EXIT, EXIT_RESOLVER, ONION_SERVICE } from './addresses.ts';
 import { NETWORK_CACHE, type Tools } from './namespace.ts';
 
@@ -120,7 +121,7 @@ class Network implements TorNetwork {
   }
 
   async #startTor(name: string, lines: readonly string[], untilBootstrapped = false): Promise<void> {
-    const text = [this.#common, `DataDirectory ${join(this.#folder, name)}`, 'Log notice stdout', ...lines];
+    const text = [this.#common, `DataDirectory ${join(this.#folder, name)}`, ...lines];
     const torrc = this.#write(name, text.join('\n'));
     await this.#spawn(name, ['--defaults-torrc', EMPTY_FILE, '-f', torrc], untilBootstrapped);
   }
@@ -184,15 +185,7 @@ function authority(name: string, index: number): string[] {
   return [
     ...relay(name, ORPORTS.authority + index),
     `DirPort 127.0.0.1:${ORPORTS.directory + index}`,
-    'ContactInfo test@example.net',
-    'AuthoritativeDirectory 1',
-    'V3AuthoritativeDirectory 1',
-    'TestingAuthDirTimeToLearnReachability 0',
-    'TestingDirAuthVoteExit *',
-    'TestingDirAuthVoteHSDir *',
-    'TestingDirAuthVoteGuard *',
-    'TestingMinExitFlagThreshold 0',
-    'TestingMinFastFlagThreshold 0',
+    AUTHORITY,
   ];
 }
 
@@ -203,23 +196,16 @@ function relay(name: string, orPort: number): string[] {
     `Nickname ${name}`,
     'Address 127.0.0.1',
     `ORPort 127.0.0.1:${orPort}`,
-    'SocksPort 0',
-    'AssumeReachable 1',
-    'ExitRelay 1',
-    'ExitPolicyRejectPrivate 0',
-    `ExitPolicy accept *:${CHAIN.port}`,
-    'ExitPolicy reject *:*',
+    EXIT_RELAY,
     `OutboundBindAddressExit ${EXIT}`,
-    'ServerDNSDetectHijacking 0',
-    'ServerDNSTestAddresses',
     `ServerDNSResolvConfFile ${resolvConf}`,
-    'ServerDNSAllowBrokenConfig 1',
   ];
 }
 
 function onionService(folder: string): string[] {
   return [
     'SocksPort 0',
+    'Log notice stdout',
     `OutboundBindAddress ${ONION_SERVICE}`,
     `HiddenServiceDir ${join(folder, 'onion/service')}`,
     `HiddenServicePort 80 ${CHAIN.host}:${CHAIN.port}`,
@@ -240,7 +226,7 @@ async function prepareAuthorities(tools: Tools, folder: string): Promise<string>
       return readFileSync(join(kept, 'line'), 'utf8').trim();
     }),
   );
-  return [...TESTING_NETWORK, ...lines].join('\n');
+  return [SHARED, ...lines].join('\n');
 }
 
 async function makeAuthority(
@@ -250,33 +236,31 @@ async function makeAuthority(
   index: number,
 ): Promise<void> {
   const keys = join(kept, 'keys');
+  // A run that was cut off may have left half of them.
+  rmSync(kept, { recursive: true, force: true });
   mkdirSync(keys, { recursive: true, mode: 0o700 });
-  await makeIdentity(gencert, keys, `127.0.0.1:${ORPORTS.directory + index}`);
-  const certificate = readFileSync(join(keys, 'authority_certificate'), 'utf8');
-  const [, v3Ident = ''] = /^fingerprint (\S+)/m.exec(certificate) ?? [];
   const orPort = ORPORTS.authority + index;
+  const directory = `127.0.0.1:${ORPORTS.directory + index}`;
+  await makeIdentity(gencert, keys, directory);
   const torrc = join(kept, 'torrc');
   // Even where it only prints its fingerprint, a Tor is told of no authorities but ours.
   const nobody = `DirAuthority nobody orport=9 v3ident=${'A'.repeat(40)} 127.0.0.1:9 ${'B'.repeat(40)}`;
-  writeFileSync(
-    torrc,
-    [...TESTING_NETWORK, nobody, `DataDirectory ${kept}`, ...relay(name, orPort)].join('\n'),
-  );
+  writeFileSync(torrc, [SHARED, nobody, `DataDirectory ${kept}`, ...relay(name, orPort)].join('\n'));
   const { stdout } = await run(
     tor.path,
     ['--defaults-torrc', EMPTY_FILE, '-f', torrc, '--list-fingerprint', '--quiet'],
     { env: { ...tor.env, HOME: kept } },
   );
-  const fingerprint = stdout.trim().split('\n').at(-1)?.replace(`${name} `, '').replaceAll(' ', '') ?? '';
-  if (!/^[0-9A-F]{40}$/.test(fingerprint) || !/^[0-9A-F]{40}$/.test(v3Ident)) {
-    throw new Error(`the keys of ${name} could not be made: ${stdout}`);
-  }
+  const line = authorityLine({
+    name,
+    orPort,
+    directory,
+    printed: stdout,
+    certificate: readFileSync(join(keys, 'authority_certificate'), 'utf8'),
+  });
   rmSync(torrc);
   // Last, since its presence says that the keys are whole.
-  writeFileSync(
-    join(kept, 'line'),
-    `DirAuthority ${name} orport=${orPort} no-v2 v3ident=${v3Ident} 127.0.0.1:${ORPORTS.directory + index} ${fingerprint}\n`,
-  );
+  writeFileSync(join(kept, 'line'), `${line}\n`);
 }
 
 async function makeIdentity(gencert: Tools['gencert'], keys: string, address: string): Promise<void> {
@@ -293,18 +277,3 @@ async function makeIdentity(gencert: Tools['gencert'], keys: string, address: st
   const code = await new Promise((done) => child.once('exit', done));
   if (code !== 0) throw new Error(`tor-gencert ended with code ${code}: ${complaint}`);
 }
-
-/** A consensus every ten seconds, and no patience that a network of strangers would need. */
-const TESTING_NETWORK = [
-  'TestingTorNetwork 1',
-  'PathsNeededToBuildCircuits 0.67',
-  'V3AuthNIntervalsValid 2',
-  'TestingV3AuthInitialVotingInterval 5',
-  'TestingV3AuthInitialVoteDelay 2',
-  'TestingV3AuthInitialDistDelay 2',
-  'V3AuthVotingInterval 10',
-  'V3AuthVoteDelay 2',
-  'V3AuthDistDelay 2',
-  'ConfluxEnabled 0',
-  'UseMicrodescriptors 0',
-];
