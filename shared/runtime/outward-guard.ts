@@ -128,10 +128,10 @@ function guardConnections(isAllowed: IsAllowed, refuse: Refuse): () => void {
 function guardDatagrams(refuse: Refuse): () => void {
   const ends = (['send', 'connect'] as const).map((name) =>
     replace(DatagramSocket.prototype, name, () => (...request: unknown[]) => {
-      throw refuse(
-        'datagram',
-        request.filter((value) => ['string', 'number'].includes(typeof value)).join(':'),
-      );
+      // The port and the address come last, behind what is sent.
+      const to = name === 'send' ? request.slice(1) : request;
+      const host = to.findLast((value) => typeof value === 'string') ?? 'localhost';
+      throw refuse('datagram', `${host}:${to.findLast((value) => typeof value === 'number')}`);
     }),
   );
   return () => {
