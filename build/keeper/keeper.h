@@ -90,10 +90,11 @@ enum log_event log_write(struct log_file *log, const char *bytes, size_t length,
 
 /* run.c */
 struct run_options {
+  char **check; /* NULL: the command is started at once; else only after this has ended with 0 */
   char **command;
   struct log_file *log; /* NULL: standard output alone */
   uint64_t log_age_days_max;
-  uint64_t stop_timeout_ms;
+  uint64_t stop_delay_ms, stop_timeout_ms;
   const struct target *liveness; /* NULL: never asked */
   uint64_t liveness_interval_ms, liveness_timeout_ms, liveness_failures_max, liveness_start_ms;
 };

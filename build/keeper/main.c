@@ -9,7 +9,10 @@
 
 static const char USAGE[] =
     "usage: keeper run [options] -- COMMAND ARGUMENTS…\n"
-    "         --stop-timeout-ms N        from SIGTERM or SIGINT until everything is killed (10000)\n"
+    "         --check COMMAND            its words are separated by spaces; COMMAND runs once it has ended with 0\n"
+    "         --stop-delay-ms N          a first SIGTERM or SIGINT is passed on only after it, so that who finds\n"
+    "                                    services by name has time to leave this one alone (0)\n"
+    "         --stop-timeout-ms N        from passing it on until everything is killed (10000)\n"
     "         --log FILE                 a copy of stdout and stderr; %h in its name is the host's name\n"
     "         --log-max-bytes N          size at which the file is rotated (10485760)\n"
     "         --log-keep N               rotated files: FILE.1 … FILE.N (3)\n"
@@ -71,6 +74,20 @@ static bool take_option(const struct option *options, size_t count, char **argum
   return false;
 }
 
+/* Takes the words of a command line apart, in place. False where there are none, or too many. */
+static bool split_words(char *text, char **words, size_t words_max)
+{
+  size_t count = 0;
+  char *rest;
+  for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+    if (count == words_max - 1)
+      return false;
+    words[count++] = word;
+  }
+  words[count] = NULL;
+  return count > 0;
+}
+
 static int use_run(char **arguments)
 {
   static struct log_file log = {.bytes_max = 10 * 1024 * 1024, .keep = 3, .retry_ms = 10000};
@@ -84,8 +101,11 @@ static int use_run(char **arguments)
       .liveness_start_ms = 60000,
   };
   const uint64_t ms_max = 24 * 60 * 60 * 1000;
-  const char *log_pattern = NULL, *liveness_text = NULL;
+  const char *check_text = NULL, *log_pattern = NULL, *liveness_text = NULL;
+  static char check_line[PATH_MAX], *check_words[32];
   const struct option options[] = {
+      {"--check", &check_text, NULL, 0, 0},
+      {"--stop-delay-ms", NULL, &run_options.stop_delay_ms, 0, ms_max},
       {"--stop-timeout-ms", NULL, &run_options.stop_timeout_ms, 0, ms_max},
       {"--log", &log_pattern, NULL, 0, 0},
       {"--log-max-bytes", NULL, &log.bytes_max, 1, UINT32_MAX},
@@ -105,6 +125,14 @@ static int use_run(char **arguments)
     return wrong_use("-- COMMAND is lacking");
   run_options.command = arguments + 1;
 
+  if (check_text != NULL) {
+    size_t length = strlen(check_text);
+    if (length < sizeof check_line)
+      memcpy(check_line, check_text, length + 1);
+    if (length >= sizeof check_line || !split_words(check_line, check_words, sizeof check_words / sizeof check_words[0]))
+      return wrong_use("--check needs 1 to 31 words");
+    run_options.check = check_words;
+  }
   struct reason why;
   if (log_pattern != NULL) {
     if (!log_configure(&log, log_pattern, &why))

@@ -48,11 +48,14 @@ static struct {
   const struct run_options *options;
   struct copy output, errors;
   int signals;
+  char **words;  /* what runs: the check first, if there is one, then the command */
   pid_t command; /* 0 once it has ended */
   int end_status; /* of waitpid; SIGKILL as long as it is not known */
   bool is_not_alive;
   int64_t started_at_ms;
   int64_t kill_at_ms; /* 0: nobody has asked us to stop */
+  int64_t pass_on_at_ms; /* 0: no signal waits to be passed on */
+  int stop_signal;
   int64_t end_at_ms;  /* 0: the service runs */
   bool has_children;
   struct {
@@ -231,6 +234,7 @@ static void exec_command(char **command, int output, int errors)
 
 static bool start_command(char **command)
 {
+  self.words = command;
   int output[2], errors[2];
   if (pipe2(output, O_CLOEXEC) != 0 || pipe2(errors, O_CLOEXEC) != 0)
     return false;
@@ -276,17 +280,44 @@ static void begin_end(void)
   kill_all();
 }
 
+/* What the check has written, and no more of it: the command's streams come in the place of these. */
+static void finish_copy(struct copy *copy)
+{
+  while (read_copy(copy))
+    continue;
+  if (copy->from < 0)
+    return;
+  close(copy->from);
+  copy->from = -1;
+  make_ready(copy, copy->filled);
+}
+
+static bool start_after_check(void)
+{
+  finish_copy(&self.output);
+  finish_copy(&self.errors);
+  if (!start_command(self.options->command)) {
+    say("ERROR", "no process or descriptor to be had: %m");
+    return false;
+  }
+  say("INFO", "%s runs as process %d", self.words[0], (int)self.command);
+  return true;
+}
+
 static void command_ended(int status)
 {
+  bool was_check = self.words != self.options->command;
   self.command = 0;
   self.end_status = status;
+  if (was_check && status == 0 && self.kill_at_ms == 0 && start_after_check())
+    return;
   begin_end();
 }
 
 /* The last word, after all that the service wrote. */
 static int say_end(void)
 {
-  const char *name = self.options->command[0];
+  const char *name = self.words[0];
   int status = self.end_status;
   int code = WIFSIGNALED(status) ? EXIT_SIGNALLED + WTERMSIG(status) : WEXITSTATUS(status);
   const char *level = code == 0 || self.kill_at_ms > 0 || self.is_not_alive ? "INFO" : "ERROR";
@@ -400,6 +431,37 @@ static void reap(void)
     kill_all();
 }
 
+static void pass_on(int number)
+{
+  say("INFO", "SIG%s is passed on to %s", sigabbrev_np(number), self.words[0]);
+  kill(self.command, number);
+}
+
+static void pass_stop_on(int number)
+{
+  self.pass_on_at_ms = 0;
+  self.kill_at_ms = now_ms() + (int64_t)self.options->stop_timeout_ms;
+  pass_on(number);
+}
+
+/* The first one may have to wait; a second one is impatience, and a third changes nothing about when all is killed. */
+static void take_stop(int number)
+{
+  const struct run_options *options = self.options;
+  bool is_first = self.kill_at_ms == 0, is_check = self.words != options->command;
+  if (is_first && options->stop_delay_ms > 0 && !is_check) {
+    self.stop_signal = number;
+    self.pass_on_at_ms = now_ms() + (int64_t)options->stop_delay_ms;
+    self.kill_at_ms = self.pass_on_at_ms + (int64_t)options->stop_timeout_ms;
+    say("INFO", "SIG%s is passed on to %s in %llu ms", sigabbrev_np(number), self.words[0],
+        (unsigned long long)options->stop_delay_ms);
+  } else if (is_first || self.pass_on_at_ms > 0) {
+    pass_stop_on(number);
+  } else {
+    pass_on(number);
+  }
+}
+
 static void take_signals(void)
 {
   struct signalfd_siginfo taken;
@@ -407,10 +469,10 @@ static void take_signals(void)
     int number = (int)taken.ssi_signo;
     if (number == SIGCHLD || self.command == 0)
       continue;
-    say("INFO", "SIG%s is passed on to %s", sigabbrev_np(number), self.options->command[0]);
-    kill(self.command, number);
-    if ((number == SIGTERM || number == SIGINT) && self.kill_at_ms == 0)
-      self.kill_at_ms = now_ms() + (int64_t)self.options->stop_timeout_ms;
+    if (number == SIGTERM || number == SIGINT)
+      take_stop(number);
+    else
+      pass_on(number);
   }
   reap();
 }
@@ -435,8 +497,10 @@ static bool is_running(void)
 
 static void watch_clock(void)
 {
+  if (self.pass_on_at_ms > 0 && self.end_at_ms == 0 && now_ms() >= self.pass_on_at_ms)
+    pass_stop_on(self.stop_signal);
   if (self.kill_at_ms > 0 && self.end_at_ms == 0 && now_ms() >= self.kill_at_ms) {
-    say("WARNING", "%s has not ended within %llu ms: it is killed", self.options->command[0],
+    say("WARNING", "%s has not ended within %llu ms: it is killed", self.words[0],
         (unsigned long long)self.options->stop_timeout_ms);
     begin_end();
   }
@@ -447,7 +511,9 @@ static void watch_clock(void)
 /* How long poll may wait; -1 for as long as nothing happens. */
 static int wait_ms(void)
 {
-  int64_t next = self.end_at_ms > 0 ? self.end_at_ms : self.kill_at_ms;
+  int64_t next = self.end_at_ms > 0       ? self.end_at_ms
+                 : self.pass_on_at_ms > 0 ? self.pass_on_at_ms
+                                          : self.kill_at_ms;
   if (self.options->liveness != NULL && is_running())
     next = self.liveness.pid > 0 ? self.liveness.late_at_ms : self.liveness.next_at_ms;
   if (next == 0)
@@ -497,13 +563,13 @@ int run(const struct run_options *options)
   signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is an error to report, not an end */
   self.signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-  if (self.signals < 0 || !start_command(options->command)) {
+  if (self.signals < 0 || !start_command(options->check != NULL ? options->check : options->command)) {
     fprintf(stderr, "keeper: no process or descriptor to be had: %m\n");
     return EXIT_CANNOT_EXECUTE;
   }
   if (options->log != NULL)
     log_remove_old(options->log, options->log_age_days_max);
-  say("INFO", "%s runs as process %d", options->command[0], (int)self.command);
+  say("INFO", "%s runs as process %d", self.words[0], (int)self.command);
   while (!has_ended()) {
     take_what_happens();
     watch_clock();

@@ -1025,3 +1025,80 @@ describe('the probe of a file', () => {
     await expectProbe([`file://${file}?max-age-seconds=160`], 0, '');
   });
 });
+
+describe('a check before the service', () => {
+  it('lets it start once the check has ended with 0, and passes on what both wrote', async () => {
+    await writeFile(join(folder, 'check'), 'echo checked; echo warned >&2\n');
+    const process = shell('echo served', '--check', `sh ${join(folder, 'check')}`, '--log', log());
+    expect(await process.ended).toBe(0);
+    expect(process.stdout()).toBe('checked\nserved\n');
+    expect(ofService(process.stderr())).toBe('warned\n');
+    expect(ofService(await read(log()))).toMatch(/^(checked\nwarned|warned\nchecked)\nserved\n$/);
+  });
+
+  it('is the end where the check fails, with its code', async () => {
+    await writeFile(join(folder, 'check'), 'echo no key >&2; exit 3\n');
+    const process = shell('echo served', '--check', `sh ${join(folder, 'check')}`);
+    expect(await process.ended).toBe(3);
+    expect(process.stdout()).toBe('');
+    expect(process.stderr()).toContain('no key');
+    expect(process.stderr()).toContain('sh ended with code 3');
+  });
+
+  it('ends with the check where it is told to stop meanwhile, without a delay', async () => {
+    await writeFile(join(folder, 'check'), 'trap "exit 0" TERM; echo checking; sleep 300 & wait\n');
+    const process = shell(
+      'echo served',
+      ...['--check', `sh ${join(folder, 'check')}`, '--stop-delay-ms', 60_000],
+    );
+    await process.says('checking');
+    process.child.kill('SIGTERM');
+    expect(await process.ended).toBe(0);
+    expect(process.stdout()).toBe('checking\n');
+  });
+
+  it.each([[''], [' '], ['word '.repeat(32)]])('is refused with wrong words: "%s"', async (words) => {
+    const process = run(['--check', words], 'true');
+    expect(await process.ended).toBe(64);
+    expect(process.stderr()).toContain('--check needs 1 to 31 words');
+  });
+});
+
+describe('the delay of a stop', () => {
+  const service = 'trap "echo told; exit 0" TERM; echo runs; while :; do sleep 0.05; done';
+
+  it('leaves the service alone for so long, and then passes the signal on', async () => {
+    const process = shell(service, '--stop-delay-ms', 400);
+    await process.says('runs');
+    const askedMs = performance.now();
+    process.child.kill('SIGTERM');
+    expect(await process.ended).toBe(0);
+    expect(performance.now() - askedMs).toBeGreaterThan(390);
+    expect(process.stdout()).toBe('runs\ntold\n');
+    expect(process.stderr()).toContain('SIGTERM is passed on to sh in 400 ms');
+  });
+
+  it('is cut short by a second signal, but not by one that is no stop', async () => {
+    const process = shell(`trap "echo noted" HUP; ${service}`, '--stop-delay-ms', 600_000);
+    await process.says('runs');
+    process.child.kill('SIGTERM');
+    await process.says('in 600000 ms');
+    process.child.kill('SIGHUP');
+    await process.says('noted');
+    expect(process.stdout()).not.toContain('told');
+    process.child.kill('SIGTERM');
+    expect(await process.ended).toBe(0);
+  });
+
+  it('comes before the stop timeout', async () => {
+    const process = shell(
+      'trap "" TERM; echo runs; while :; do sleep 0.05; done',
+      ...['--stop-delay-ms', 300, '--stop-timeout-ms', 100],
+    );
+    await process.says('runs');
+    const askedMs = performance.now();
+    process.child.kill('SIGTERM');
+    expect(await process.ended).toBe(137);
+    expect(performance.now() - askedMs).toBeGreaterThan(390);
+  });
+});
