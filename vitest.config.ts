@@ -45,6 +45,7 @@ export default defineConfig({
         test: {
           name: 'planes',
           include: ['test/planes/**/*.test.ts'],
+          globalSetup: ['test/planes/support/global-setup.ts'],
           testTimeout: 300_000,
           hookTimeout: 600_000,
           // One engine, and one set of networks on it.

@@ -11,6 +11,7 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { WAY_OUT, WAY_OUT_ADDRESS } from './support/way-out.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 /** Layers stay for the next run; containers and networks do not. */
@@ -51,7 +52,21 @@ async function enterNamespace(args: readonly string[]): Promise<number> {
 }
 
 async function runInside(args: readonly string[]): Promise<number> {
-  await end(spawn('ip', ['link', 'set', 'lo', 'up'], { stdio: 'inherit' }));
+  // Docker's networks must keep a way out closed that is there; this one leads nowhere, and counts what comes to it.
+  for (const words of [
+    'link set lo up',
+    `link add ${WAY_OUT} type veth peer name nowhere`,
+    // Or both would announce themselves in IPv6, and be counted.
+    `link set ${WAY_OUT} addrgenmode none`,
+    'link set nowhere addrgenmode none',
+    'link set nowhere up',
+    `address add ${WAY_OUT_ADDRESS} dev ${WAY_OUT}`,
+    `link set ${WAY_OUT} up`,
+    `route add default dev ${WAY_OUT}`,
+  ]) {
+    const code = await end(spawn('ip', words.split(' '), { stdio: 'inherit' }));
+    if (code !== 0) throw new Error(`ip ${words} ended with ${code}`);
+  }
   const run = mkdtempSync(join(tmpdir(), 'planes-'));
   mkdirSync(DATA_ROOT, { recursive: true });
   const socket = join(run, 'docker.sock');

@@ -1,0 +1,164 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type Container, listContainers, sidecarUrls } from '../../deploy/planes/containers.ts';
+import type { Planes } from '../../deploy/planes/planes.ts';
+import { SECRETS } from '../../deploy/planes/secrets.ts';
+import { containerOf, openPlanes, probe } from './support/running-planes.ts';
+
+let planes: Planes;
+let containers: readonly Container[] = [];
+
+beforeAll(async () => {
+  planes = await openPlanes();
+  containers = (await listContainers(planes)).filter(({ isRunning }) => isRunning);
+});
+
+describe('a container', () => {
+  it('cannot write where it has no business, nor run what it has written', async () => {
+    for (const container of containers) {
+      const seen = {
+        root: await probe(planes, container, 'write', '/written'),
+        settings: await probe(planes, container, 'write', '/etc/written'),
+        temporary: await probe(planes, container, 'write', '/tmp/written'),
+        run: await probe(planes, container, 'exec', '/tmp'),
+      };
+      expect({ name: container.name, ...seen }).toEqual({
+        name: container.name,
+        root: 'EROFS',
+        settings: 'EROFS',
+        temporary: 'written',
+        run: 'EACCES',
+      });
+    }
+  });
+
+  it('of a function has its code, its settings and its secrets for reading', async () => {
+    const pay = await containerOf(planes, 'pay');
+    for (const path of [
+      '/var/task/written',
+      '/app/configs/written',
+      '/run/secrets/written',
+      '/var/runtime/written',
+    ]) {
+      expect([path, await probe(planes, pay, 'write', path)]).toEqual([path, 'EROFS']);
+    }
+    expect(await probe(planes, pay, 'exec', '/app/tmp')).toBe('EACCES');
+    expect(await probe(planes, pay, 'write', '/app/logs/written')).toBe('written');
+  });
+
+  it('runs without a capability, cannot get one, and passes system calls through a filter', () => {
+    for (const { name, pid } of containers) {
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+      const field = (key: string) => new RegExp(`^${key}:\\s*(.*)$`, 'm').exec(status)?.[1];
+      expect([name, field('CapEff'), field('CapBnd'), field('NoNewPrivs'), field('Seccomp')]).toEqual([
+        name,
+        '0000000000000000',
+        '0000000000000000',
+        '1',
+        '2',
+      ]);
+      expect(field('Uid')?.split('\t')[0]).toBe(String(planes.owner.uid));
+    }
+  });
+
+  it('has no shell and no package manager', () => {
+    for (const { name, pid, service } of containers) {
+      const found = [
+        'bin/sh',
+        'usr/bin/sh',
+        'bin/bash',
+        'usr/bin/bash',
+        'usr/bin/apt',
+        'usr/bin/dpkg',
+        'usr/bin/npm',
+        'busybox',
+      ]
+        .map((path) => `/proc/${pid}/root/${path}`)
+        .filter((path) => statSync(path, { throwIfNoEntry: false }) !== undefined);
+      expect([name, service, found]).toEqual([name, service, []]);
+    }
+  });
+});
+
+describe('the secrets', () => {
+  it('are there for each service alone that needs them, readable for its user alone', async () => {
+    const text = await planes.engine.compose(['config', '--format', 'json']);
+    const { services } = JSON.parse(text) as {
+      readonly services: Readonly<
+        Record<string, { readonly secrets?: readonly { readonly target: string }[] }>
+      >;
+    };
+    for (const { name, service, pid } of containers) {
+      const root = `/proc/${pid}/root`;
+      const expected = (services[service]?.secrets ?? []).map(({ target }) => target).sort();
+      const found = filesBelow(root, '/run/secrets');
+      expect([name, found]).toEqual([name, expected]);
+      for (const path of found) {
+        const { uid, mode } = statSync(join(root, path));
+        expect([name, path, uid, (mode & 0o777).toString(8)]).toEqual([name, path, planes.owner.uid, '400']);
+      }
+    }
+  });
+
+  it('stand in no environment, no argument, no label and no log', async () => {
+    const secrets = Object.keys(SECRETS)
+      .map((name) => readFileSync(join(planes.folders.secrets, name), 'utf8').trim())
+      .filter((text) => text.length >= 12);
+    expect(secrets.length).toBeGreaterThan(8);
+    const ids = await planes.engine.containers();
+    const images = await planes.engine.docker([
+      'image',
+      'inspect',
+      ...new Set(containers.map(({ image }) => image)),
+    ]);
+    // But for those of the development chain, which tells everybody its keys.
+    const services = [...new Set(containers.map(({ service }) => service))].filter(
+      (name) => name !== 'devchain',
+    );
+    const logs = await planes.engine.compose(['logs', ...services]);
+    const texts = [
+      JSON.stringify(await planes.engine.inspect(ids)),
+      images,
+      ...logs,
+      ...containers.map(processTexts),
+    ];
+    expect(secrets.filter((secret) => texts.some((text) => text.includes(secret)))).toEqual([]);
+  });
+});
+
+describe('the limits', () => {
+  it('end what takes more memory than its container has, and the service goes on', async () => {
+    const stats = await containerOf(planes, 'stats');
+    // The kernel kills the greatest of the container's processes, which this one is then.
+    await expect(probe(planes, stats, 'remember', 600)).rejects.toMatchObject({ signal: 'SIGKILL' });
+    expect((await fetch(`${(await sidecarUrls(planes)).functionUrl}/health`)).status).toBe(200);
+  });
+
+  it('leave no more processes than its container may have', async () => {
+    const health = await containerOf(planes, 'health');
+    const forked = Number(await probe(planes, health, 'fork', 500));
+    expect(forked).toBeGreaterThan(5);
+    expect(forked).toBeLessThan(64);
+  });
+
+  it('fill its /tmp, and then say so', async () => {
+    const health = await containerOf(planes, 'health');
+    expect(await probe(planes, health, 'fill', '/tmp/filling', 200)).toBe('ENOSPC');
+    expect(await probe(planes, health, 'fill', '/app/tmp/filling', 40)).toBe('filled');
+    expect(await probe(planes, health, 'fill', '/app/tmp/filling', 60)).toBe('ENOSPC');
+  });
+});
+
+/** Paths as the container sees them. */
+function filesBelow(root: string, folder: string): readonly string[] {
+  if (statSync(join(root, folder), { throwIfNoEntry: false }) === undefined) return [];
+  return readdirSync(join(root, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
+    .sort();
+}
+
+function processTexts({ pid }: Container): string {
+  return ['environ', 'cmdline'].map((file) => readFileSync(`/proc/${pid}/${file}`, 'utf8')).join('\n');
+}

@@ -1,0 +1,40 @@
+/** Brings the planes up for all test files of `npm run test:planes`, and takes them down after them. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { run } from '../../../deploy/planes/engine.ts';
+import { own } from '../../../deploy/planes/state.ts';
+import { openPlanes, STATE_DIR } from './running-planes.ts';
+
+const ROOT = resolve(import.meta.dirname, '../../..');
+/** A disk for the logs of `stats` alone, small enough to fill. */
+const SMALL_DISK = join(STATE_DIR, 'logs/tron-payment/stats');
+
+export async function setup(): Promise<() => Promise<void>> {
+  const startedMs = performance.now();
+  const say = (line: string) =>
+    console.log(`planes: ${line}, ${((performance.now() - startedMs) / 1_000).toFixed(1)} s`);
+  for (const part of ['data', 'logs']) rmSync(join(STATE_DIR, part), { recursive: true, force: true });
+  await run([process.execPath, join(ROOT, 'build/images/main.ts')], { isShown: true });
+  say('images are there');
+  const planes = await openPlanes();
+  await planes.prepare();
+  mkdirSync(SMALL_DISK, { recursive: true });
+  spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=0700', 'tmpfs', SMALL_DISK], { stdio: 'inherit' });
+  own(SMALL_DISK, planes.owner);
+  const down = async () => {
+    await planes.down({ isShown: false });
+    spawnSync('umount', [SMALL_DISK], { stdio: 'inherit' });
+    say('down');
+  };
+  try {
+    await planes.up({ isShown: true });
+    say('healthy');
+  } catch (error) {
+    const logs = await planes.engine.compose(['logs', '--tail', '30']).catch(String);
+    console.error(logs);
+    await down();
+    throw error;
+  }
+  return down;
+}
