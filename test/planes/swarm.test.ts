@@ -152,7 +152,9 @@ describe('an update', () => {
     });
     expect(failures).toEqual([]);
     expect(answers).toBeGreaterThan(20);
-    expect((await stack.tasks('pay')).find(({ image: from }) => from === to)?.error).toContain('exit (1)');
+    // It may have been tried more than once before the swarm gave it up; the last try may have been called off.
+    const tries = (await stack.tasks('pay')).filter(({ image: from }) => from === to);
+    expect(tries.map(({ error }) => error).join()).toContain('exit (1)');
     expect((await stack.running('pay')).map(({ image: from }) => from)).toEqual(before);
     await payOnce();
   });
