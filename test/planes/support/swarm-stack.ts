@@ -52,6 +52,7 @@ export class SwarmStack {
 
   /** Brings all of it up, in a swarm of its own; each service has its tasks running once this resolves. */
   static async start(settings: Readonly<Record<string, string>>): Promise<SwarmStack> {
+    refuseOtherEngines();
     await run([process.execPath, join(ROOT, 'build/images/main.ts')]);
     const folders = developmentFolders(join(ROOT, '.local/swarm-test'));
     const owner = ownerHere();
@@ -100,6 +101,7 @@ export class SwarmStack {
 
   /** Takes everything down, the swarm itself included. */
   static async stop(): Promise<void> {
+    refuseOtherEngines();
     const engine = await Engine.find([], {}, () => {});
     const quietly = (args: readonly string[]) => engine.docker(args).catch(() => '');
     await quietly(['stack', 'rm', STACK]);
@@ -218,10 +220,19 @@ export async function deriveImage(
   }
 }
 
+/** An engine may be in a swarm that somebody needs, and these tests end the one that they find. */
+function refuseOtherEngines(): void {
+  if (process.env.PLANES_INSIDE !== '1') {
+    throw new Error(
+      'these tests need an engine of their own: npm run test:planes -- test/planes/swarm.test.ts',
+    );
+  }
+}
+
 /** @returns where this machine reaches it. */
 async function startGateway(engine: Engine): Promise<string> {
   const name = `${STACK}_gateway`;
-  await engine.docker(['network', 'create', '--internal', DOOR]);
+  await engine.docker(['network', 'create', '--internal', '--subnet', '172.24.0.0/24', DOOR]);
   const plane = [
     '--network',
     `${STACK}_ops_plane`,
