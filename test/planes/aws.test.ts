@@ -13,14 +13,13 @@ import { devAccounts, usdtAddress } from '../../deploy/devchain/accounts.ts';
 import { DEFAULT_SEED } from '../../deploy/devchain/dev-chain.ts';
 import { genesisBlock } from '../../deploy/devchain/genesis.ts';
 import { createAccount } from '../../deploy/local/accounts.ts';
-import { Engine, run } from '../../deploy/planes/engine.ts';
+import { Engine } from '../../deploy/planes/engine.ts';
 import { ensureDevelopmentSecrets } from '../../deploy/planes/secrets.ts';
 import { own, ownerHere } from '../../deploy/planes/state.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type AwsFunctionName, environmentOf, scheduledHealthInput } from '../support/aws-template.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
 const NETWORK = 'lucid-aws-test';
 const ADDRESSES = {
   mongo: '172.23.0.10',
@@ -30,7 +29,6 @@ const ADDRESSES = {
   Health: '172.23.0.22',
   Stats: '172.23.0.23',
 } as const;
-const IMAGES = ['pay', 'settle', 'health', 'stats', 'database-init', 'mongo-stand-in', 'devchain'];
 const WALLET = devAccounts(DEFAULT_SEED)[0]?.address ?? '';
 const INVOKE_PATH = '/2015-03-31/functions/function/invocations';
 
@@ -42,7 +40,6 @@ const image = (name: string) =>
   `${process.env.LUCID_IMAGES || 'pickme/lucid'}:${name}-${packageJson.version}`;
 
 beforeAll(async () => {
-  await run([process.execPath, join(ROOT, 'build/images/main.ts'), ...IMAGES]);
   engine = await Engine.find([], {}, console.log);
   folder = mkdtempSync(join(tmpdir(), 'aws-'));
   access = makeSecrets(folder);
@@ -229,6 +226,14 @@ async function startFunction(name: AwsFunctionName, rie: string): Promise<void> 
     ...Entrypoint,
     ...Cmd,
   ]);
+  const url = `http://${ADDRESSES[name]}:8080/`;
+  await waitUntil(() => fetch(url).then(isAnswer, () => false), 30_000);
+}
+
+/** RIE knows no such path, and invokes nothing for it. */
+async function isAnswer(response: Response): Promise<boolean> {
+  await response.arrayBuffer();
+  return true;
 }
 
 async function start(name: keyof typeof ADDRESSES, words: readonly string[]): Promise<void> {

@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAccount } from '../../deploy/local/accounts.ts';
-import { waitUntil } from '../support/wait-until.ts';
-import { deriveImage, image, SwarmStack } from './support/swarm-stack.ts';
+import { deriveImage, image, poll, SwarmStack } from './support/swarm-stack.ts';
 
 /** Long enough for what runs to end: a payment through Tor takes two seconds at most. */
 const DRAIN_MS = 8_000;
@@ -20,7 +19,7 @@ beforeAll(async () => {
   // On a busy machine a cold start may take longer than a caller waits by default; whoever waits is not failed.
   const settings = { DRAIN_MS: String(DRAIN_MS), UPDATE_MONITOR: '3s', QUEUE_TIMEOUT_MS: '20000' };
   stack = await SwarmStack.start(settings);
-  await waitUntil(async () => {
+  await poll(async () => {
     const response = await fetch(`${stack.access.url}/health`);
     await response.arrayBuffer();
     return response.ok;
@@ -161,7 +160,7 @@ describe('an update', () => {
 });
 
 async function untilUpdated(state: string): Promise<void> {
-  await waitUntil(async () => {
+  await poll(async () => {
     const now = await stack.updateState('pay');
     if (now.endsWith('paused')) throw new Error(`the update is ${now}`);
     return now === state;

@@ -3,13 +3,14 @@
  * private Tor network, and a gateway on the ops plane. No network that anything could leave by.
  */
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { PaymentClient } from '../../../deploy/cli/payment-client.ts';
 import { authorize, createClient, type StackAccess } from '../../../deploy/cli/running-stack.ts';
 import { devAccounts, usdtAddress } from '../../../deploy/devchain/accounts.ts';
 import { DEFAULT_SEED } from '../../../deploy/devchain/dev-chain.ts';
 import { genesisBlock } from '../../../deploy/devchain/genesis.ts';
 import type { LedgerEntry } from '../../../deploy/devchain/ledger.ts';
-import { Engine, run } from '../../../deploy/planes/engine.ts';
+import { Engine } from '../../../deploy/planes/engine.ts';
 import { ensurePrivateTor } from '../../../deploy/planes/private-tor.ts';
 import { ensureDevelopmentSecrets, SECRETS } from '../../../deploy/planes/secrets.ts';
 import { developmentFolders, folderVariables, makeFolders, ownerHere } from '../../../deploy/planes/state.ts';
@@ -23,6 +24,8 @@ const DOOR = `${STACK}_door`;
 const OUTSIDE = ['devchain', 'tor-relay-1', 'tor-relay-2', 'tor-relay-3'];
 const STACK_FILES = ['stack.yaml', 'mongo-stand-in.yaml', 'stack.dev.yaml'];
 const NODE = '/nodejs/bin/node';
+const ATTACH_PATIENCE_MS = 90_000;
+const POLL_MS = 250;
 /** Passes connections on to the name by which a gateway knows the service. */
 const RELAY = `require('net').createServer((caller) => {
   const service = require('net').connect(8090, 'tron-payment-service');
@@ -53,7 +56,6 @@ export class SwarmStack {
   /** Brings all of it up, in a swarm of its own; each service has its tasks running once this resolves. */
   static async start(settings: Readonly<Record<string, string>>): Promise<SwarmStack> {
     refuseOtherEngines();
-    await run([process.execPath, join(ROOT, 'build/images/main.ts')]);
     const folders = developmentFolders(join(ROOT, '.local/swarm-test'));
     const owner = ownerHere();
     const env = {
@@ -87,16 +89,15 @@ export class SwarmStack {
     }
     const files = STACK_FILES.flatMap((file) => ['--compose-file', join(ROOT, 'deploy/swarm', file)]);
     await engine.docker(['stack', 'deploy', '--resolve-image', 'never', ...files, STACK], { env });
-    await engine.compose(['up', '--detach', '--no-deps', ...OUTSIDE]);
+    await poll(() => isConverged(engine), 120_000);
+    await persist(() => engine.compose(['up', '--detach', '--no-deps', ...OUTSIDE]));
     const door = await startGateway(engine);
     const secret = (name: string) => join(folders.secrets, name);
-    const stack = new SwarmStack(engine, {
+    return new SwarmStack(engine, {
       url: `http://${door}:8090`,
       audience: 'tron-payment-service',
       callerSecretFiles: { gateway: secret('internal_auth_secret'), operator: secret('operator_secret') },
     });
-    await waitUntil(() => stack.#isConverged(), 90_000);
-    return stack;
   }
 
   /** Takes everything down, the swarm itself included. */
@@ -113,10 +114,7 @@ export class SwarmStack {
       `label=com.docker.compose.project=${STACK}`,
     ]);
     await quietly(['rm', '--force', `${STACK}_gateway`, ...ours.split('\n').filter((id) => id !== '')]);
-    await waitUntil(
-      async () => (await quietly(['ps', '--quiet', '--filter', `name=${STACK}_`])) === '',
-      90_000,
-    );
+    await poll(async () => (await quietly(['ps', '--quiet', '--filter', `name=${STACK}_`])) === '', 90_000);
     await quietly(['swarm', 'leave', '--force']);
     await quietly(['network', 'rm', DOOR]);
   }
@@ -182,21 +180,6 @@ export class SwarmStack {
     const token = await authorize(this.access, { method: 'GET', path });
     return fetch(`${this.access.url}${path}`, { headers: { authorization: `Bearer ${token}` } });
   }
-
-  async #isConverged(): Promise<boolean> {
-    const text = await this.engine.docker([
-      'stack',
-      'services',
-      '--format',
-      '{{.Name}} {{.Replicas}}',
-      STACK,
-    ]);
-    // What makes the database ready has ended by then: none of it runs.
-    return lines(text).every((line) => {
-      const [, name, running, wanted] = /_(\S+) (\d+)\/(\d+)/.exec(line) ?? [];
-      return running === (name === 'database-init' ? '0' : wanted);
-    });
-  }
 }
 
 /** The name of an image of ours, by what it is for. */
@@ -229,22 +212,43 @@ function refuseOtherEngines(): void {
   }
 }
 
+/** Whether each service has all its tasks running. */
+async function isConverged(engine: Engine): Promise<boolean> {
+  const text = await engine.docker(['stack', 'services', '--format', '{{.Name}} {{.Replicas}}', STACK]);
+  // What makes the database ready has ended by then: none of it runs.
+  return lines(text).every((line) => {
+    const [, name, running, wanted] = /_(\S+) (\d+)\/(\d+)/.exec(line) ?? [];
+    return running === (name === 'database-init' ? '0' : wanted);
+  });
+}
+
+/** Waits until it is so; each question is a process of its own, so that it is not asked too often. */
+export function poll(condition: () => Promise<boolean>, timeoutMs: number): Promise<void> {
+  return waitUntil(async () => (await condition()) || (await sleep(POLL_MS, false)), timeoutMs);
+}
+
+/** A busy manager may take longer to let a container in than the engine waits for it. */
+async function persist(attach: () => Promise<unknown>): Promise<void> {
+  const untilMs = performance.now() + ATTACH_PATIENCE_MS;
+  for (;;) {
+    try {
+      await attach();
+      return;
+    } catch (error) {
+      if (performance.now() > untilMs) throw error;
+      await sleep(POLL_MS);
+    }
+  }
+}
+
 /** @returns where this machine reaches it. */
 async function startGateway(engine: Engine): Promise<string> {
   const name = `${STACK}_gateway`;
   await engine.docker(['network', 'create', '--internal', '--subnet', '172.24.0.0/24', DOOR]);
-  const plane = [
-    '--network',
-    `${STACK}_ops_plane`,
-    '--user',
-    '65532:65532',
-    '--cap-drop',
-    'ALL',
-    '--read-only',
-  ];
+  const rights = ['--network', DOOR, '--user', '65532:65532', '--cap-drop', 'ALL', '--read-only'];
   const command = ['--entrypoint', NODE, image('ops-client'), '--eval', RELAY];
-  await engine.docker(['run', '--detach', '--name', name, ...plane, ...command]);
-  await engine.docker(['network', 'connect', DOOR, name]);
+  await engine.docker(['run', '--detach', '--name', name, ...rights, ...command]);
+  await persist(() => engine.docker(['network', 'connect', `${STACK}_ops_plane`, name]));
   const format = `{{(index .NetworkSettings.Networks "${DOOR}").IPAddress}}`;
   return (await engine.docker(['inspect', '--format', format, name])).trim();
 }
