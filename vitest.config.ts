@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
+/** On the engine of the planes too, but without the compose planes. */
+const BEYOND_COMPOSE = ['test/planes/swarm.test.ts', 'test/planes/aws.test.ts'];
+
 /**
  * `npm test` runs three projects: `unit` (pure code and fakes), `integration` (one real part on loopback:
  * a database, a chain, the sidecar) and `function` (the bundles under the real RIE, through the sidecar).
@@ -45,10 +48,20 @@ export default defineConfig({
         test: {
           name: 'planes',
           include: ['test/planes/**/*.test.ts'],
+          exclude: BEYOND_COMPOSE,
           globalSetup: ['test/planes/support/global-setup.ts'],
           testTimeout: 300_000,
           hookTimeout: 600_000,
           // One engine, and one set of networks on it.
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'beyond',
+          include: BEYOND_COMPOSE,
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
           fileParallelism: false,
         },
       },

@@ -1,6 +1,7 @@
 /**
- * `npm run test:planes [vitest arguments]`: the compose planes on a real Docker engine of the tests' own, within a
- * network namespace that has no way out: whatever a container does, no packet leaves the machine.
+ * `npm run test:planes [vitest arguments]`: the compose planes, and then what is beyond them (a swarm, the images as AWS
+ * runs them), on a real Docker engine of the tests' own, within a network namespace that has no way out: whatever a
+ * container does, no packet leaves the machine.
  *
  * Needs Linux, root and Debian's docker.io (dockerd, containerd, runc) with iptables. `PLANES=skip` leaves it out,
  * and says so.
@@ -17,6 +18,8 @@ const ROOT = resolve(import.meta.dirname, '../..');
 /** Layers stay for the next run; containers and networks do not. */
 const DATA_ROOT = join(ROOT, '.cache/planes-engine');
 const INSIDE = 'PLANES_INSIDE';
+/** One after the other: on one engine no network of a swarm may have the addresses of a network of Compose. */
+const SUITES = ['planes', 'beyond'];
 const ENGINE_PATIENCE_MS = 60_000;
 const STOP_PATIENCE_MS = 20_000;
 
@@ -89,19 +92,37 @@ async function runInside(args: readonly string[]): Promise<number> {
   closeSync(log);
   try {
     await untilAnswers(dockerd, socket, logFile);
-    const vitest = spawn(
-      process.execPath,
-      [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--project', 'planes', ...args],
-      { stdio: 'inherit', cwd: ROOT, env: { ...process.env, DOCKER_HOST: `unix://${socket}` } },
-    );
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => vitest.kill(signal));
-    return await end(vitest);
+    return await runSuites(args, { ...process.env, DOCKER_HOST: `unix://${socket}` });
   } finally {
     dockerd.kill('SIGTERM');
     await Promise.race([end(dockerd), sleep(STOP_PATIENCE_MS, undefined, { ref: false })]);
     dockerd.kill('SIGKILL');
     rmSync(run, { recursive: true, force: true });
   }
+}
+
+/** The images, and then each suite, whatever became of the one before. Arguments may choose files of one alone. */
+async function runSuites(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  let running: ChildProcess | undefined;
+  let isAskedToStop = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      isAskedToStop = true;
+      running?.kill(signal);
+    });
+  }
+  const run = (...words: string[]): Promise<number> => {
+    running = spawn(process.execPath, words, { stdio: 'inherit', cwd: ROOT, env });
+    return end(running);
+  };
+  let code = await run(join(ROOT, 'build/images/main.ts'));
+  if (code !== 0) return code;
+  for (const suite of SUITES) {
+    if (isAskedToStop) return 1;
+    const vitest = [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--passWithNoTests'];
+    code = (await run(...vitest, '--project', suite, ...args)) || code;
+  }
+  return code;
 }
 
 async function untilAnswers(dockerd: ChildProcess, socket: string, logFile: string): Promise<void> {

@@ -1,12 +1,10 @@
 /** Brings the planes up for all test files of `npm run test:planes`, and takes them down after them. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { run } from '../../../deploy/planes/engine.ts';
+import { join } from 'node:path';
 import { own } from '../../../deploy/planes/state.ts';
 import { openPlanes, STATE_DIR } from './running-planes.ts';
 
-const ROOT = resolve(import.meta.dirname, '../../..');
 /** A disk for the logs of `stats` alone, small enough to fill. */
 const SMALL_DISK = join(STATE_DIR, 'logs/tron-payment/stats');
 
@@ -15,8 +13,6 @@ export async function setup(): Promise<() => Promise<void>> {
   const say = (line: string) =>
     console.log(`planes: ${line}, ${((performance.now() - startedMs) / 1_000).toFixed(1)} s`);
   for (const part of ['data', 'logs']) rmSync(join(STATE_DIR, part), { recursive: true, force: true });
-  await run([process.execPath, join(ROOT, 'build/images/main.ts')], { isShown: true });
-  say('images are there');
   const planes = await openPlanes();
   await planes.prepare();
   mkdirSync(SMALL_DISK, { recursive: true });
