@@ -6,7 +6,7 @@ const BEYOND_COMPOSE = ['test/planes/swarm.test.ts', 'test/planes/aws.test.ts'];
 /**
  * `npm test` runs three projects: `unit` (pure code and fakes), `integration` (one real part on loopback:
  * a database, a chain, the sidecar) and `function` (the bundles under the real RIE, through the sidecar).
- * `npm run test:planes` runs `planes`: the containers, on a Docker engine.
+ * `npm run test:planes` runs `planes`, the containers on a Docker engine, and `beyond`, the same images elsewhere.
  * `npm run test:slow` runs `slow`: real processes again, killed at every port call, or replaced one by one.
  * `npm run test:tor` runs `tor`, in a network namespace of its own: payments through a private Tor network.
  */

@@ -8,7 +8,7 @@ import { deriveImage, image, poll, SwarmStack } from './support/swarm-stack.ts';
 
 /** Long enough for what runs to end: a payment through Tor takes two seconds at most. */
 const DRAIN_MS = 8_000;
-const UPDATE_DEADLINE_MS = 90_000;
+const UPDATE_DEADLINE_MS = 180_000;
 
 let stack: SwarmStack;
 let folder: string;
