@@ -4,6 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { AclFile } from './acl-file.ts';
 import { BodyReader, type BodyRefusal } from './body.ts';
+import { claimedIdentity } from './claimed-identity.ts';
 import type { FunctionName } from './config.ts';
 import { buildEvent, EVENT_BYTES_MAX, traceIdOf } from './event.ts';
 import { type InvokeOutcome, invokeFunction } from './invoke.ts';
@@ -176,11 +177,13 @@ export class FunctionServer {
     }
     exchange.functionName = functionName;
     const method = message.method ?? '';
-    if (!this.#options.acl.allows({ caller: exchange.sourceIp, method, functionName, path })) {
+    const identity = claimedIdentity(message.headers);
+    if (!this.#options.acl.allows({ caller: exchange.sourceIp, identity, method, functionName, path })) {
       this.#options.logger.warn(
         {
           audit: 'acl_denied',
           caller: exchange.sourceIp,
+          identity,
           method,
           function: functionName,
           path,

@@ -70,6 +70,34 @@ describe('the access policy', () => {
     expect(JSON.stringify(logs)).not.toContain('secret');
   });
 
+  it('tells callers apart by the name in their token, wherever it stands', async () => {
+    const rie = await startFake(ok);
+    const { functionUrl, logs } = await startTestSidecar(
+      { pay: [rie.port] },
+      { acl: 'allow operator@127.0.0.0/8 POST pay /pay/breaker' },
+    );
+    const token = (kid: unknown) => `${Buffer.from(JSON.stringify({ kid })).toString('base64url')}.e30.x`;
+    const statusOf = async (headers: Record<string, string>) =>
+      (await ask(functionUrl, '/pay/breaker', { method: 'POST', headers })).status;
+    expect(await statusOf({ authorization: `Bearer ${token('operator')}` })).toBe(200);
+    expect(await statusOf({ 'x-internal-auth': token('operator') })).toBe(200);
+    for (const headers of [
+      {},
+      { authorization: `Bearer ${token('gateway')}` },
+      { authorization: `Bearer ${token(['operator'])}` },
+      { authorization: `Bearer ${Buffer.from('{"kid":"operator"}').toString('base64url')}` },
+      { authorization: 'Bearer e30=.x.y' },
+      { authorization: `Basic ${token('operator')}` },
+      // One of both would be believed by the function; it is the one that is looked at here.
+      { authorization: `Bearer ${token('operator')}`, 'x-internal-auth': token('gateway') },
+    ]) {
+      expect([headers, await statusOf(headers)]).toEqual([headers, 403]);
+    }
+    expect(
+      logs.find(({ audit, identity }) => audit === 'acl_denied' && identity === 'gateway'),
+    ).toBeDefined();
+  });
+
   it('judges the decoded path, which is the one that the function sees', async () => {
     const rie = await startFake(ok);
     const { functionUrl } = await startTestSidecar({ pay: [rie.port] }, { acl: 'allow * GET pay /pay/{id}' });

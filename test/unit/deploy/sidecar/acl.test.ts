@@ -37,6 +37,17 @@ describe('an access policy', () => {
     ['allow ::1 GET pay /pay', { caller: '::1' }, true],
     ['allow fd00::/8 GET pay /pay', { caller: 'fd12::9' }, true],
     ['allow 10.0.0.0/8 GET pay /pay', { caller: 'not an address' }, false],
+    ['group ops 10.0.0.0/8,::1\nallow ops GET pay /pay', {}, true],
+    ['group ops 10.0.0.0/8,::1\nallow ops GET pay /pay', { caller: '::1' }, true],
+    ['group ops 10.0.0.0/8,::1\nallow ops GET pay /pay', { caller: '11.0.0.1' }, false],
+    ['group a 10.0.0.0/8\ngroup b a,::1\nallow b GET pay /pay', {}, true],
+    ['allow operator@* GET pay /pay', { identity: 'operator' }, true],
+    ['allow operator@* GET pay /pay', { identity: 'gateway' }, false],
+    ['allow operator@* GET pay /pay', {}, false],
+    ['allow operator@10.0.0.0/8 GET pay /pay', { identity: 'operator' }, true],
+    ['allow operator@10.0.0.0/8 GET pay /pay', { identity: 'operator', caller: '11.0.0.1' }, false],
+    ['allow operator@11.0.0.0/8,gateway@* GET pay /pay', { identity: 'gateway' }, true],
+    ['allow 11.0.0.0/8,gateway@* GET pay /pay', { identity: 'operator' }, false],
   ])('%s judges %o: %s', (text, changes, allowed) => {
     expect(allowedBy(parseAcl(text), request(changes)) !== undefined).toBe(allowed);
   });
@@ -48,16 +59,23 @@ describe('an access policy', () => {
 
   it.each([
     ['', 'no rule in the policy'],
+    ['group Ops ::1\nallow * GET pay /pay', 'line 1: a group is: group <name> <places>'],
+    ['group ops ::1\ngroup ops ::2\nallow ops GET pay /pay', 'line 2: the group "ops" is there already'],
+    [
+      'allow ops GET pay /pay\ngroup ops ::1',
+      'line 1: "ops" is neither *, an address, a network such as 10.0.0.0/8, nor a group named above',
+    ],
+    ['allow @* GET pay /pay', 'line 1: "@*" names nobody before its @'],
     ['deny * GET pay /pay', 'line 1: a rule starts with "allow", not "deny"'],
     ['\nallow * GET pay', 'line 2: a rule is: allow <callers> <methods> <function> <path>'],
     ['allow * GET pay /pay now', 'line 1: a rule is: allow <callers> <methods> <function> <path>'],
     [
       'allow 10.0.0.0/33 GET pay /pay',
-      'line 1: "10.0.0.0/33" is neither *, an address nor a network such as 10.0.0.0/8',
+      'line 1: "10.0.0.0/33" is neither *, an address, a network such as 10.0.0.0/8, nor a group named above',
     ],
     [
       'allow gateway GET pay /pay',
-      'line 1: "gateway" is neither *, an address nor a network such as 10.0.0.0/8',
+      'line 1: "gateway" is neither *, an address, a network such as 10.0.0.0/8, nor a group named above',
     ],
     ['allow * get pay /pay', 'line 1: "get" is no HTTP method (upper case, commas between)'],
     ['allow * GET payments /pay', 'line 1: "payments" is none of pay, settle, health, stats'],
@@ -120,8 +138,13 @@ describe('the shipped policy', () => {
     ['GET', 'health', '/health/ready'],
     ['GET', 'stats', '/stats'],
     ['GET', 'stats', '/metrics'],
-  ] as const)('lets the gateway %s %s %s', (method, functionName, path) => {
-    expect(allowedBy(acl, request({ method, functionName, path }))).toBeDefined();
+  ] as const)('lets the gateway %s %s %s, and nobody of another plane', (method, functionName, path) => {
+    const from = (caller: string) => allowedBy(acl, request({ caller, method, functionName, path }));
+    expect(from('172.20.0.9')).toBeDefined();
+    // A function, the database, tor-proxy on its networks, and an address of the world.
+    for (const caller of ['172.30.0.4', '172.25.0.2', '172.35.0.2', '172.36.0.2', '203.0.113.7']) {
+      expect([caller, from(caller)]).toEqual([caller, undefined]);
+    }
   });
 
   it.each([
@@ -134,7 +157,7 @@ describe('the shipped policy', () => {
     // By its host name a function could be reached under another one's path.
     ['POST', 'settle', '/pay'],
   ] as const)('denies the gateway %s %s %s', (method, functionName, path) => {
-    expect(allowedBy(acl, request({ method, functionName, path }))).toBeUndefined();
+    expect(allowedBy(acl, request({ caller: '172.20.0.9', method, functionName, path }))).toBeUndefined();
   });
 
   it('lets the machine itself settle by hand', () => {
