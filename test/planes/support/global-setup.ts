@@ -12,6 +12,9 @@ export async function setup(): Promise<() => Promise<void>> {
   const startedMs = performance.now();
   const say = (line: string) =>
     console.log(`planes: ${line}, ${((performance.now() - startedMs) / 1_000).toFixed(1)} s`);
+  // What a run left behind that was killed: the engine starts its containers again, and the small disk is still there.
+  await (await openPlanes()).down({ isShown: false });
+  spawnSync('umount', ['--quiet', SMALL_DISK]);
   for (const part of ['data', 'logs']) rmSync(join(STATE_DIR, part), { recursive: true, force: true });
   const planes = await openPlanes();
   await planes.prepare();
