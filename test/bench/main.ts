@@ -4,6 +4,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly str
   pay: () => import('./pay.ts'),
   breaker: () => import('./breaker.ts'),
   settle: () => import('./settle.ts'),
+  planes: () => import('./planes.ts'),
 };
 
 const [name = '', ...args] = process.argv.slice(2);
