@@ -291,7 +291,6 @@ describe('nodes of every kind: a name, an address and an onion service', () => {
   afterAll(() => stack?.stop());
 
   it('are paid through; the name is looked up at the exit', async () => {
-    const askedBefore = exitResolver.asked.length;
     const { packets } = await expectNoLeaksDuring(async () => {
       for (const asset of ['USDT', 'TRX'] as const) {
         const order = orderOf(asset);
@@ -303,7 +302,8 @@ describe('nodes of every kind: a name, an address and an onion service', () => {
     const count = countByParty(packets);
     expect(count.exit).toBeGreaterThan(0);
     expect(count['onion service']).toBeGreaterThan(0);
-    expect(exitResolver.asked.length).toBeGreaterThan(askedBefore);
+    // An exit remembers names: it may have asked for this one before, when the paths were tried.
+    expect(exitResolver.asked.map((name) => name.toLowerCase())).toContain(CHAIN.name);
   });
 
   it('are asked by each purpose on circuits that no other shares', async () => {
