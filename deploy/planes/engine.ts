@@ -133,8 +133,11 @@ export class Engine {
   }
 }
 
-/** Compose v2: on PATH by its old name, as docker's plugin, or built from its Go module once. */
-async function findCompose(log: (line: string) => void): Promise<readonly string[]> {
+/**
+ * Compose v2: on PATH by its old name, as docker's plugin, or built from its Go module once.
+ * @returns the words that a command of it begins with
+ */
+export async function findCompose(log: (line: string) => void): Promise<readonly string[]> {
   for (const command of [['docker-compose'], ['docker', 'compose']]) {
     const version = await run([...command, 'version', '--short']).catch(() => '');
     if (/^v?([2-9]|\d{2,})\./.test(version.trim())) return command;

@@ -12,11 +12,13 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { findCompose } from '../../deploy/planes/engine.ts';
 import { WAY_OUT, WAY_OUT_ADDRESS } from './support/way-out.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 /** Layers stay for the next run; containers and networks do not. */
 const DATA_ROOT = join(ROOT, '.cache/planes-engine');
+const IMAGES_COMMAND = join(ROOT, 'build/images/main.ts');
 const INSIDE = 'PLANES_INSIDE';
 /** One after the other: on one engine no network of a swarm may have the addresses of a network of Compose. */
 const SUITES = ['planes', 'beyond'];
@@ -44,8 +46,12 @@ async function end(child: ChildProcess): Promise<number> {
   return code ?? 1;
 }
 
-/** The same program again, in a network namespace of its own. */
+/** The same program again, in a network namespace of its own; what must be fetched is fetched before. */
 async function enterNamespace(args: readonly string[]): Promise<number> {
+  await findCompose(console.log);
+  const images = spawn(process.execPath, [IMAGES_COMMAND, '--no-load'], { stdio: 'inherit', cwd: ROOT });
+  const code = await end(images);
+  if (code !== 0) return code;
   const child = spawn('unshare', ['--net', '--', process.execPath, import.meta.filename, ...args], {
     stdio: 'inherit',
     env: { ...process.env, [INSIDE]: '1' },
@@ -115,7 +121,7 @@ async function runSuites(args: readonly string[], env: NodeJS.ProcessEnv): Promi
     running = spawn(process.execPath, words, { stdio: 'inherit', cwd: ROOT, env });
     return end(running);
   };
-  let code = await run(join(ROOT, 'build/images/main.ts'));
+  let code = await run(IMAGES_COMMAND);
   if (code !== 0) return code;
   for (const suite of SUITES) {
     if (isAskedToStop) return 1;
