@@ -712,13 +712,14 @@ describe('liveness', () => {
         ...FAST.map(String),
         '--',
         'sleep',
-        '300',
+        // A number that no time of a message and no process has.
+        '0000000077777.5',
       ],
       { env: { ...globalThis.process.env, SECRET: 'never-to-be-seen' } },
     );
     expect(await process.ended).toBe(70);
     expect(process.stdout() + process.stderr() + (await read(log()))).not.toMatch(
-      /never-to-be-seen|SECRET|300/,
+      /never-to-be-seen|SECRET|0000000077777/,
     );
   });
 });
