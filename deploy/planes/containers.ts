@@ -67,6 +67,11 @@ export async function listContainers(planes: Planes, service?: string): Promise<
   }));
 }
 
+/** Those that run now. */
+export async function listRunning(planes: Planes, service?: string): Promise<readonly Container[]> {
+  return (await listContainers(planes, service)).filter(({ isRunning }) => isRunning);
+}
+
 /** Where the function URLs answer on the ops plane. On Linux the machine itself reaches that bridge. */
 export async function sidecarUrls(
   planes: Planes,

@@ -3,7 +3,7 @@
  * ones not become healthy the old ones stay as they were. Old and new run side by side on one database meanwhile.
  */
 import { FUNCTIONS, type FunctionName, type Planes } from './planes.ts';
-import { addInstances, byAge, removeDrained } from './scale.ts';
+import { addInstances, removeDrained } from './scale.ts';
 
 /** The new version did not become healthy; what ran before runs on. */
 export class RolledBack extends Error {
@@ -55,5 +55,5 @@ async function join(planes: Planes, name: FunctionName, old: readonly string[]):
 /** Removes all instances but the old ones. */
 async function leave(planes: Planes, name: FunctionName, old: readonly string[]): Promise<void> {
   const added = (await planes.engine.containers(name)).filter((id) => !old.includes(id));
-  if (added.length > 0) await removeDrained(planes, await byAge(planes, added));
+  if (added.length > 0) await removeDrained(planes, added);
 }

@@ -97,7 +97,7 @@ async function untilAll(
 }
 
 /** Oldest first. */
-export async function byAge(planes: Planes, containers: readonly string[]): Promise<readonly string[]> {
+async function byAge(planes: Planes, containers: readonly string[]): Promise<readonly string[]> {
   const found = await planes.engine.inspect<{ readonly Id: string; readonly Created: string }>(containers);
   return [...found].sort((a, b) => a.Created.localeCompare(b.Created)).map(({ Id }) => Id);
 }

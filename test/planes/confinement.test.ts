@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Container, listContainers, sidecarUrls } from '../../deploy/planes/containers.ts';
+import { type Container, listRunning, sidecarUrls } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { SECRETS } from '../../deploy/planes/secrets.ts';
 import { containerOf, openPlanes, probe } from './support/running-planes.ts';
@@ -11,7 +11,7 @@ let containers: readonly Container[] = [];
 
 beforeAll(async () => {
   planes = await openPlanes();
-  containers = (await listContainers(planes)).filter(({ isRunning }) => isRunning);
+  containers = await listRunning(planes);
 });
 
 describe('a container', () => {

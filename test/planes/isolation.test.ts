@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Container, listContainers } from '../../deploy/planes/containers.ts';
+import { type Container, listRunning } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { openPlanes, probe } from './support/running-planes.ts';
 import { WAY_OUT } from './support/way-out.ts';
@@ -68,7 +68,7 @@ let containers: readonly Container[] = [];
 
 beforeAll(async () => {
   planes = await openPlanes();
-  containers = (await listContainers(planes)).filter(({ isRunning }) => isRunning);
+  containers = await listRunning(planes);
 });
 
 describe('a container', () => {

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Container, listContainers } from '../containers.ts';
+import { type Container, listContainers, listRunning } from '../containers.ts';
 import type { Planes } from '../planes.ts';
 import { formatTable, runScript } from './command.ts';
 
@@ -22,8 +22,7 @@ const POLL_MS = 50;
 /** Crashes every container of a service, one after the other. */
 export async function crashService(planes: Planes, service: string): Promise<readonly Restart[]> {
   const restarts: Restart[] = [];
-  for (const container of await listContainers(planes, service)) {
-    if (!container.isRunning) continue;
+  for (const container of await listRunning(planes, service)) {
     restarts.push(await crash(planes, container));
   }
   return restarts;
@@ -52,7 +51,7 @@ function childrenOf(pid: number): readonly number[] {
 
 /** The services that run for good; the ones that run once have ended. */
 export async function runningServices(planes: Planes): Promise<readonly string[]> {
-  const running = (await listContainers(planes)).filter(({ isRunning }) => isRunning);
+  const running = await listRunning(planes);
   return [...new Set(running.map(({ service }) => service))].sort();
 }
 

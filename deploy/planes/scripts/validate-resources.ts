@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Container, listContainers } from '../containers.ts';
+import { type Container, listRunning } from '../containers.ts';
 import type { Planes } from '../planes.ts';
 import { formatTable, runScript } from './command.ts';
 
@@ -33,7 +33,7 @@ interface ComposeService {
 export async function readResources(planes: Planes): Promise<readonly ResourceUse[]> {
   const text = await planes.engine.compose(['config', '--format', 'json']);
   const { services } = JSON.parse(text) as { readonly services: Readonly<Record<string, ComposeService>> };
-  const running = (await listContainers(planes)).filter(({ isRunning }) => isRunning);
+  const running = await listRunning(planes);
   return running.map((container) => readOne(container, services[container.service] ?? {}));
 }
 

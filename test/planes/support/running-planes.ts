@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import type { PaymentClient } from '../../../deploy/cli/payment-client.ts';
 import { createClient, type StackAccess } from '../../../deploy/cli/running-stack.ts';
 import type { LedgerEntry } from '../../../deploy/devchain/ledger.ts';
-import { type Container, listContainers, sidecarUrls } from '../../../deploy/planes/containers.ts';
+import { type Container, listRunning, sidecarUrls } from '../../../deploy/planes/containers.ts';
 import { Planes, type PlanesOptions } from '../../../deploy/planes/planes.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
@@ -35,7 +35,7 @@ export function openPlanes(changes: Partial<PlanesOptions> = {}): Promise<Planes
 
 /** The running containers of a service, the only one of it where one is expected. */
 export async function containerOf(planes: Planes, service: string): Promise<Container> {
-  const [container] = (await listContainers(planes, service)).filter(({ isRunning }) => isRunning);
+  const [container] = await listRunning(planes, service);
   if (container === undefined) throw new Error(`${service} is not running`);
   return container;
 }
