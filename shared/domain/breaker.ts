@@ -1,6 +1,7 @@
 import { type Circuit, CLOSED_CIRCUIT } from './circuit.ts';
 import { type AssetBook, EMPTY_BOOK, EMPTY_FEE_BOOK, type FeeBook } from './limits.ts';
 import type { Asset } from './money.ts';
+import type { Restore } from './restore.ts';
 
 /**
  * The one document that all instances share: the circuit, an operator's pause, the books of both assets and of
@@ -23,6 +24,8 @@ export interface Breaker {
   readonly solidHead: SolidHead | null;
   /** The newest block of all that was counted as spent: a node that is not there yet shows a balance from before it. */
   readonly spentBlockNumber: number;
+  /** Where the database was put back from a backup: what is known of the time since. Null where it never was. */
+  readonly restore: Restore | null;
 }
 
 /**
@@ -122,6 +125,7 @@ export const NEW_BREAKER: Breaker = {
   transitions: [],
   solidHead: null,
   spentBlockNumber: 0,
+  restore: null,
 };
 
 /** The transitions under way for a payment: usually none or one; more where rivals pushed at the same time. */

@@ -4,7 +4,15 @@ import type { Breaker, Closing, OperatorOrder, Pause, Reservation, SolidHead } f
 import type { Circuit } from '../domain/circuit.ts';
 import type { ClosedBooks } from '../domain/closings.ts';
 import type { Asset } from '../domain/money.ts';
-import type { Attempt, EndStatus, HistoryEntry, NodeAnswer, Payment } from '../domain/payment.ts';
+import type {
+  Attempt,
+  EndStatus,
+  HistoryEntry,
+  NodeAnswer,
+  Payment,
+  PaymentOrder,
+} from '../domain/payment.ts';
+import type { Restore } from '../domain/restore.ts';
 
 /**
  * The store of payments, of batches, and of the one breaker document.
@@ -84,8 +92,17 @@ export interface BreakerStore {
   /** Replaces the circuit. Condition: the circuit is still the one that was read. */
   replaceCircuit(read: Circuit, next: Circuit): Promise<boolean>;
 
-  /** Pauses or resumes. Condition: it was resumed or paused before. */
+  /**
+   * Pauses or resumes. Condition: it was resumed or paused before; and to resume, that a restored system has read
+   * the wallet's history.
+   */
   setPause(pause: Pause | null): Promise<boolean>;
+
+  /**
+   * Takes the reading of the wallet's history after a restore further. Condition: it stands where it was read, all
+   * payments are back, and it is not over.
+   */
+  moveRestore(read: Restore, next: Restore): Promise<boolean>;
 
   /** Keeps what a person ordered, for others to read. */
   recordOrder(order: OperatorOrder): Promise<void>;
@@ -120,6 +137,15 @@ export interface PaymentStore {
 
   /** What a caller's key stands for. */
   findByKey(caller: string, idempotencyKey: string): Promise<Claimed | null>;
+
+  /** The payment that signed a transaction, or that stands for it. */
+  findByTransaction(txId: string): Promise<Payment | null>;
+
+  /** The oldest recovered payment that moved money, is equal to the order, and may have paid it for all that is known. */
+  findUnclaimed(order: PaymentOrder): Promise<Payment | null>;
+
+  /** Says that it is known what a recovered payment paid. Condition: it was not. */
+  claimRecovered(paymentId: string, entry: HistoryEntry): Promise<boolean>;
 
   /** Ends the visits. Condition: of this generation, in this end state, and nothing is left to commit or release. */
   endVisits(guard: PaymentGuard, status: EndStatus): Promise<boolean>;

@@ -35,7 +35,13 @@ type Collections = Readonly<Record<CollectionName, Map<string, Fields>>>;
 const FRESH_BREAKER = breakerDocument(NEW_BREAKER) as unknown as Fields;
 
 /** The fields that not every payment has. What is absent is undefined here, so that all have one shape. */
-const ABSENT = { settleAtMs: undefined, txIds: undefined, referenceKeys: undefined, isHeld: undefined };
+const ABSENT = {
+  settleAtMs: undefined,
+  txIds: undefined,
+  referenceKeys: undefined,
+  isHeld: undefined,
+  unclaimedOrder: undefined,
+};
 
 /** Two payments never share the values of both; and of the arrays they share no element. */
 const UNIQUE_PAIR = ['caller', 'idempotencyKey'] as const;

@@ -6,6 +6,7 @@ import { ServiceError } from '../../domain/errors.ts';
 import type { AssetBook, FeeBook, SpentSlot } from '../../domain/limits.ts';
 import { ASSETS, type Asset } from '../../domain/money.ts';
 import { holdsReservation, type Payment } from '../../domain/payment.ts';
+import { isRecovered, orderKey, type Restore, type RestoreMarks, restored } from '../../domain/restore.ts';
 
 /** The collections of the payments database. */
 export const PAYMENTS = 'payments';
@@ -25,6 +26,8 @@ export interface PaymentDocument extends Omit<Payment, 'id' | 'settleAtMs'> {
   readonly referenceKeys?: readonly string[];
   /** Absent where no reservation of it stands, so that a sparse index holds just what must add up. */
   readonly isHeld?: true;
+  /** The order that a recovered payment may have paid; absent once a person has said which, and for all others. */
+  readonly unclaimedOrder?: string;
 }
 
 /**
@@ -52,6 +55,8 @@ export interface BreakerDocument {
   readonly transitions: readonly Transition[];
   readonly solidHead: SolidHead | null;
   readonly spentBlockNumber: number;
+  /** Absent where the database never came from a backup. */
+  readonly restore?: Restore | null;
 }
 
 /** What audits remember, and whose turn it is. */
@@ -123,7 +128,7 @@ export function paymentFrom(document: PaymentDocument): Payment {
 
 /** @param claimsReference false for a payment of a batch, which has claimed all references itself */
 export function paymentDocument(payment: Payment, claimsReference: boolean): PaymentDocument {
-  const { caller, reference, settleAtMs } = payment;
+  const { caller, reference, settleAtMs, attempts } = payment;
   return {
     _id: payment.id,
     caller: payment.caller,
@@ -153,6 +158,8 @@ export function paymentDocument(payment: Payment, claimsReference: boolean): Pay
     ...(settleAtMs === null ? {} : { settleAtMs }),
     ...(claimsReference && reference !== null ? { referenceKeys: [referenceKey(caller, reference)] } : {}),
     ...(holdsReservation(payment) ? { isHeld: true as const } : {}),
+    ...(attempts.length === 0 ? {} : { txIds: attempts.map(({ txId }) => txId) }),
+    ...(isRecovered(payment) ? { unclaimedOrder: orderKey(payment) } : {}),
   };
 }
 
@@ -223,6 +230,7 @@ export function breakerFrom(document: BreakerDocument): Breaker {
     transitions: document.transitions,
     solidHead: document.solidHead,
     spentBlockNumber: document.spentBlockNumber ?? 0,
+    restore: document.restore ?? null,
   };
 }
 
@@ -240,7 +248,13 @@ export function breakerDocument(breaker: Breaker): BreakerDocument {
     transitions: breaker.transitions,
     solidHead: breaker.solidHead,
     spentBlockNumber: breaker.spentBlockNumber,
+    restore: breaker.restore,
   };
+}
+
+/** A backup's breaker document as it is put back: paused, and marked as restored. */
+export function restoredBreaker(document: BreakerDocument, marks: RestoreMarks): BreakerDocument {
+  return breakerDocument(restored(breakerFrom(document), marks));
 }
 
 /** The circuit that was read last: it changes once in a while, and is read before each call. */

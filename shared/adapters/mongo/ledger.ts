@@ -9,6 +9,7 @@ import {
   type PaymentStatus,
 } from '../../domain/payment.ts';
 import { mayEnd, PAYMENT_LIFE, type PaymentEvent, takes } from '../../domain/payment-life.ts';
+import { orderKey } from '../../domain/restore.ts';
 import type {
   BatchGuard,
   Claim,
@@ -236,7 +237,20 @@ export function documentLedger(store: DocumentStore): Ledger {
     },
 
     setPause(pause) {
-      return changeBreaker({ pause: pause === null ? { $ne: null } : null }, { $set: { pause } });
+      const condition = pause === null ? { pause: { $ne: null }, ...RECONCILED } : { pause: null };
+      return changeBreaker(condition, { $set: { pause } });
+    },
+
+    moveRestore(read, next) {
+      return changeBreaker(
+        {
+          'restore.id': read.id,
+          'restore.isLoaded': true,
+          'restore.reconciledAtMs': null,
+          'restore.walk.next.blockId': read.walk?.next.blockId ?? null,
+        },
+        { $set: { restore: next } },
+      );
     },
 
     async recordOrder(lastOrder) {
@@ -274,6 +288,30 @@ export function documentLedger(store: DocumentStore): Ledger {
       return isBatchDocument(found)
         ? { kind: 'batch', batch: batchFrom(found) }
         : { kind: 'payment', payment: paymentFrom(found) };
+    },
+
+    async findByTransaction(txId) {
+      const found = await store.findOne<PaymentDocument>(PAYMENTS, { txIds: txId });
+      return found === null ? null : paymentFrom(found);
+    },
+
+    async findUnclaimed(order) {
+      const [oldest] = await store.find<PaymentDocument>(
+        PAYMENTS,
+        { unclaimedOrder: orderKey(order), status: { $ne: PAYMENT_LIFE.revert.to } },
+        { sort: { _id: 1 }, limit: 1 },
+      );
+      return oldest === undefined ? null : paymentFrom(oldest);
+    },
+
+    claimRecovered(paymentId, entry) {
+      return isDone(
+        store.updateOne(
+          PAYMENTS,
+          { _id: paymentId, unclaimedOrder: { $exists: true } },
+          { $unset: { unclaimedOrder: '' }, $push: { history: newest([entry], HISTORY_MAX) } },
+        ),
+      );
     },
 
     endVisits(guard, status) {
@@ -537,6 +575,9 @@ function stillIn(status: PaymentStatus, isTaken: boolean) {
 async function isDone(changed: Promise<boolean | 'duplicate'>): Promise<boolean> {
   return (await changed) === true;
 }
+
+/** It never was restored, or what was paid since the backup is known. */
+const RECONCILED: DocumentFilter = { $or: [{ restore: null }, { 'restore.reconciledAtMs': { $ne: null } }] };
 
 /** Nothing of the last generation stands in the books. */
 const NOT_HELD: DocumentFilter = { $or: [{ reservationId: null }, { closeId: { $ne: null } }] };

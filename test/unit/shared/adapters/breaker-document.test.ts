@@ -59,6 +59,7 @@ function fullBreaker(): Breaker {
     })),
     solidHead: { number: 2 ** 31, blockId: 'b'.repeat(64), timestampMs: START_MS },
     spentBlockNumber: 2 ** 31,
+    restore: null,
   };
 }
 
