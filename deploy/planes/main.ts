@@ -3,10 +3,10 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createRecipient } from '../local/accounts.ts';
 import { Console } from '../local/console.ts';
-import { RolledBack, rollOut } from './deploy.ts';
 import { CommandFailed, NoEngine, run as runCommand } from './engine.ts';
-import { FUNCTIONS, NotReady, Planes, type PlanesOptions } from './planes.ts';
+import { NotReady, Planes, type PlanesOptions } from './planes.ts';
 import { readScales, scale } from './scale.ts';
+import { deploy, RolledBack } from './scripts/deploy.ts';
 import { DEFAULT_PLANES_DIR } from './state.ts';
 
 const HELP = `npm run planes -- [command] [options]
@@ -69,7 +69,7 @@ async function run(): Promise<void> {
     case 'scale':
       return scale(planes, readScales(rest), (line) => screen.line(`  ${line}`));
     case 'deploy':
-      return deploy(options, rest);
+      return deploy(planes, rest, (line) => screen.line(`  ${line}`));
     case 'pay':
       return pay(planes, process.argv.slice(process.argv.indexOf('pay') + 1));
     default:
@@ -107,22 +107,6 @@ Try:
   npm run planes -- scale pay=3
   npm run planes -- down
 `);
-}
-
-async function deploy(options: PlanesOptions, [version = '']: readonly string[]): Promise<void> {
-  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(version)) throw new Error('say which version: deploy 0.2.0');
-  const planes = await Planes.open({ ...options, version }, (line) => screen.dim(line));
-  const missing = (await planes.missingImages()).filter((name) => FUNCTIONS.some((known) => known === name));
-  if (missing.length > 0) {
-    throw new Error(
-      `no image ${missing.map((name) => planes.image(name)).join(', ')}: load it, or npm run images -- --version ${version}`,
-    );
-  }
-  await rollOut(planes, (line) => screen.line(`  ${line}`));
-  if (!options.isProduction) planes.remember();
-  screen.success(`all functions are ${version}`);
-  if (options.isProduction)
-    screen.line(`set LUCID_VERSION=${version} in .env, or the next start brings back the old one`);
 }
 
 /** In a container on the ops plane, as the gateway would. */

@@ -91,6 +91,18 @@ export class Planes {
     );
   }
 
+  /** The same planes, of which what is started from now on is of another version. */
+  at(version: string): Planes {
+    const { engine, folders, owner, hasStandIn } = this;
+    const options = { ...this.#options, version };
+    const files = filesOf(options, hasStandIn);
+    return new Planes(engine.with(files, { LUCID_VERSION: version }), folders, owner, hasStandIn, options);
+  }
+
+  get isProduction(): boolean {
+    return this.#options.isProduction;
+  }
+
   /** Of the images that are started from now on. */
   get version(): string {
     return versionOf(this.#options);
@@ -105,7 +117,7 @@ export class Planes {
   async missingImages(): Promise<readonly string[]> {
     const needed = [
       ...[...FUNCTIONS, 'beta-sidecar', 'tor-proxy', 'database-init'],
-      ...(this.#options.isProduction ? [] : ['devchain', 'tor-relay', 'ops-client']),
+      ...(this.isProduction ? [] : ['devchain', 'tor-relay', 'ops-client']),
       ...(this.hasStandIn ? ['mongo-stand-in'] : []),
     ];
     const there = await Promise.all(needed.map((name) => this.engine.hasImage(this.image(name))));
@@ -118,7 +130,7 @@ export class Planes {
    */
   async prepare(): Promise<void> {
     const { folders, owner } = this;
-    if (this.#options.isProduction) {
+    if (this.isProduction) {
       const problems = judgeProductionSecrets(folders.secrets, owner);
       if (!process.env.TRON_WALLET_ADDRESS) {
         problems.push(
@@ -136,7 +148,7 @@ export class Planes {
   /** Starts everything in the order of its dependencies, and waits until all of it is healthy. */
   async up(options: { readonly isShown: boolean; readonly timeoutSeconds?: number }): Promise<void> {
     const { isShown, timeoutSeconds = 240 } = options;
-    if (!this.#options.isProduction) this.remember();
+    if (!this.isProduction) this.remember();
     await this.engine.compose(
       ['up', '--detach', '--wait', '--wait-timeout', String(timeoutSeconds), '--remove-orphans'],
       { isShown },

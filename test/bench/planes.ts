@@ -2,8 +2,8 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { authorize, createClient } from '../../deploy/cli/running-stack.ts';
 import { createRecipient } from '../../deploy/local/accounts.ts';
-import { rollOut } from '../../deploy/planes/deploy.ts';
 import { FUNCTIONS, Planes, type PlanesOptions } from '../../deploy/planes/planes.ts';
+import { rollOut } from '../../deploy/planes/scripts/deploy.ts';
 import { crashService, type Restart, runningServices } from '../../deploy/planes/scripts/test-restart.ts';
 import { readResources } from '../../deploy/planes/scripts/validate-resources.ts';
 import { accessOf } from '../planes/support/running-planes.ts';
@@ -138,7 +138,7 @@ async function measureUnderLoad(planes: Planes): Promise<Shares> {
 }
 
 async function measureUpdate(planes: Planes): Promise<number> {
-  const next = await Planes.open({ ...OPTIONS, version: 'bench-next' }, console.log);
+  const next = planes.at('bench-next');
   for (const name of FUNCTIONS) await planes.engine.docker(['tag', planes.image(name), next.image(name)]);
   return timed(() => rollOut(next, () => {}));
 }

@@ -2,9 +2,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { authorize } from '../../deploy/cli/running-stack.ts';
 import { createRecipient } from '../../deploy/local/accounts.ts';
 import { listContainers, sidecarUrls } from '../../deploy/planes/containers.ts';
-import { RolledBack, rollOut } from '../../deploy/planes/deploy.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { scale } from '../../deploy/planes/scale.ts';
+import { RolledBack, rollOut } from '../../deploy/planes/scripts/deploy.ts';
 import { crashService, runningServices } from '../../deploy/planes/scripts/test-restart.ts';
 import { accessOf, chainLedger, clientOf, openPlanes } from './support/running-planes.ts';
 
@@ -76,7 +76,7 @@ describe('scaling', () => {
 
 describe('a rolling update', () => {
   it('to a version that does not work changes nothing, and costs no request', async () => {
-    const broken = await openPlanes({ version: 'broken' });
+    const broken = planes.at('broken');
     // Its images hold no runtime: they start, and end.
     for (const name of ['pay', 'settle', 'health', 'stats']) {
       await planes.engine.docker(['tag', planes.image('tor-proxy'), broken.image(name)]);
@@ -90,7 +90,7 @@ describe('a rolling update', () => {
   });
 
   it('brings every function to the new version, and costs none of 2,000 requests', async () => {
-    const next = await openPlanes({ version: 'next' });
+    const next = planes.at('next');
     for (const name of ['pay', 'settle', 'health', 'stats']) {
       await planes.engine.docker(['tag', planes.image(name), next.image(name)]);
     }

@@ -5,16 +5,19 @@ import { Planes } from '../planes.ts';
 import { DEFAULT_PLANES_DIR } from '../state.ts';
 
 /**
- * Runs a script against the planes that are described by `--production` or by `--state DIR`.
+ * Runs a script against the planes that are described by `--production` or by `--state DIR`. What else stands on its
+ * command line are its words; a script that takes none refuses them.
  * Exit code 0 where all is as it should be, 1 where something is not, or the script failed.
  */
 export async function runScript(
   name: string,
-  work: (planes: Planes, print: (line: string) => void) => Promise<boolean>,
+  work: (planes: Planes, print: (line: string) => void, words: readonly string[]) => Promise<boolean>,
+  { takesWords = false }: { readonly takesWords?: boolean } = {},
 ): Promise<void> {
   const print = (line: string) => void process.stdout.write(`${line}\n`);
   try {
-    const { values } = parseArgs({
+    const { values, positionals } = parseArgs({
+      allowPositionals: takesWords,
       options: {
         production: { type: 'boolean', default: false },
         state: { type: 'string', default: DEFAULT_PLANES_DIR },
@@ -24,7 +27,7 @@ export async function runScript(
       { isProduction: values.production, stateDir: resolve(values.state) },
       print,
     );
-    process.exitCode = (await work(planes, print)) ? 0 : 1;
+    process.exitCode = (await work(planes, print, positionals)) ? 0 : 1;
   } catch (error) {
     process.stderr.write(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;

@@ -1,9 +1,11 @@
 /**
- * A rolling update: for each function new instances join, the old ones are drained and removed, and should the new
- * ones not become healthy the old ones stay as they were. Old and new run side by side on one database meanwhile.
+ * `node deploy/planes/scripts/deploy.ts VERSION`: a rolling update. For each function new instances join, the old ones
+ * are drained and removed, and should the new ones not become healthy the old ones stay as they were. Old and new run
+ * side by side on one database meanwhile.
  */
-import { FUNCTIONS, type FunctionName, type Planes } from './planes.ts';
-import { addInstances, removeDrained } from './scale.ts';
+import { FUNCTIONS, type FunctionName, type Planes } from '../planes.ts';
+import { addInstances, removeDrained } from '../scale.ts';
+import { runScript } from './command.ts';
 
 /** The new version did not become healthy; what ran before runs on. */
 export class RolledBack extends Error {
@@ -13,7 +15,38 @@ export class RolledBack extends Error {
   }
 }
 
+/** What a tag may hold behind the image's name. */
+const VERSION = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+
 export type UpdateProgress = (line: string) => void;
+
+/**
+ * Brings all functions of the planes that run to another version, and lets later commands know of it.
+ *
+ * @param words the version alone
+ * @throws Error with one line where there is no such version; RolledBack
+ */
+export async function deploy(
+  running: Planes,
+  [version = '', ...others]: readonly string[],
+  log: UpdateProgress,
+): Promise<void> {
+  if (!VERSION.test(version) || others.length > 0) throw new Error('say which version: deploy 0.2.0');
+  const planes = running.at(version);
+  const missing = (await planes.missingImages()).filter((name) => FUNCTIONS.some((known) => known === name));
+  if (missing.length > 0) {
+    throw new Error(
+      `no image ${missing.map((name) => planes.image(name)).join(', ')}: load it, or npm run images -- --version ${version}`,
+    );
+  }
+  await rollOut(planes, log);
+  log(`all functions are ${version}`);
+  if (planes.isProduction) {
+    log(`set LUCID_VERSION=${version} in .env, or the next start brings back the old one`);
+  } else {
+    planes.remember();
+  }
+}
 
 /**
  * Brings all functions to the version that `planes` was opened with. What fails leaves every function on the old
@@ -56,4 +89,15 @@ async function join(planes: Planes, name: FunctionName, old: readonly string[]):
 async function leave(planes: Planes, name: FunctionName, old: readonly string[]): Promise<void> {
   const added = (await planes.engine.containers(name)).filter((id) => !old.includes(id));
   if (added.length > 0) await removeDrained(planes, added);
+}
+
+if (import.meta.main) {
+  await runScript(
+    'deploy',
+    async (planes, print, words) => {
+      await deploy(planes, words, print);
+      return true;
+    },
+    { takesWords: true },
+  );
 }
