@@ -16,6 +16,7 @@ export interface Container {
   /** Of its first process, on this machine; 0 while it is not running. */
   readonly pid: number;
   readonly restarts: number;
+  readonly createdAtMs: number;
   readonly startedAtMs: number;
   /** Network → its address there. */
   readonly addresses: Readonly<Record<string, string>>;
@@ -26,6 +27,7 @@ interface Inspected {
   readonly Id: string;
   readonly Name: string;
   readonly RestartCount: number;
+  readonly Created: string;
   readonly Config: { readonly Image: string; readonly Labels: Readonly<Record<string, string>> };
   readonly State: {
     readonly Running: boolean;
@@ -44,8 +46,16 @@ interface Inspected {
 
 /** All containers of the planes, ended ones among them; or those of one service. */
 export async function listContainers(planes: Planes, service?: string): Promise<readonly Container[]> {
-  const found = await planes.engine.inspect<Inspected>(await planes.engine.containers(service));
-  return found.map(({ Id, Name, RestartCount, Config, State, HostConfig, NetworkSettings }) => ({
+  return inspectContainers(planes, await planes.engine.containers(service));
+}
+
+/** These containers, as they are now. */
+export async function inspectContainers(
+  planes: Planes,
+  ids: readonly string[],
+): Promise<readonly Container[]> {
+  const found = await planes.engine.inspect<Inspected>(ids);
+  return found.map(({ Id, Name, RestartCount, Created, Config, State, HostConfig, NetworkSettings }) => ({
     id: Id,
     name: Name.replace(/^\//, ''),
     service: Config.Labels['com.docker.compose.service'] ?? '',
@@ -55,6 +65,7 @@ export async function listContainers(planes: Planes, service?: string): Promise<
     health: State.Health?.Status ?? 'none',
     pid: State.Pid,
     restarts: RestartCount,
+    createdAtMs: Date.parse(Created),
     startedAtMs: Date.parse(State.StartedAt),
     addresses: Object.fromEntries(
       Object.entries(NetworkSettings.Networks).map(([name, { IPAddress }]) => [name, IPAddress]),

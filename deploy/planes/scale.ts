@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DRAINED_FILE, DRAINING_FILE, type DrainOrder, type DrainReport } from '../sidecar/draining.ts';
 import type { DrainState } from '../sidecar/pool.ts';
+import { inspectContainers, listContainers } from './containers.ts';
 import { FUNCTIONS, type FunctionName, type Planes } from './planes.ts';
 import { own } from './state.ts';
 
@@ -37,14 +38,17 @@ export function readScales(words: readonly string[]): Scales {
 /** Brings each function to its number of instances: new ones are healthy, and old ones idle, before this returns. */
 export async function scale(planes: Planes, scales: Scales, log: (line: string) => void): Promise<void> {
   for (const [name, count] of scales) {
-    const containers = await planes.engine.containers(name);
+    const containers = await listContainers(planes, name);
     if (containers.length < count) {
       await addInstances(planes, name, count);
       log(`${name}: ${containers.length} → ${count}`);
     } else if (containers.length > count) {
       // The youngest go: those that were there first are warm.
-      const leaving = (await byAge(planes, containers)).slice(count);
-      await removeDrained(planes, leaving);
+      const leaving = [...containers].sort((a, b) => a.createdAtMs - b.createdAtMs).slice(count);
+      await removeDrained(
+        planes,
+        leaving.map(({ id }) => id),
+      );
       log(`${name}: ${containers.length} → ${count}, ${leaving.length} drained and removed`);
     } else {
       log(`${name}: ${count} as it is`);
@@ -60,9 +64,11 @@ export async function addInstances(planes: Planes, name: FunctionName, count: nu
   ]);
 }
 
-/** Takes instances out of the sidecar's pool, waits until each is idle, and removes them. */
+/** Takes instances, by their ids, out of the sidecar's pool, waits until each is idle, and removes them. */
 export async function removeDrained(planes: Planes, containers: readonly string[]): Promise<void> {
-  const addresses = await addressesOf(planes, containers);
+  const addresses = (await inspectContainers(planes, containers)).flatMap(({ addresses }) =>
+    addresses.lucid_wallet_plane ? [`${addresses.lucid_wallet_plane}:${PORT}`] : [],
+  );
   const order: DrainOrder = { id: randomUUID(), addresses };
   const folder = join(planes.folders.data, 'beta-sidecar');
   const orderFile = join(folder, DRAINING_FILE);
@@ -94,24 +100,6 @@ async function untilAll(
     }
     await sleep(POLL_MS);
   }
-}
-
-/** Oldest first. */
-async function byAge(planes: Planes, containers: readonly string[]): Promise<readonly string[]> {
-  const found = await planes.engine.inspect<{ readonly Id: string; readonly Created: string }>(containers);
-  return [...found].sort((a, b) => a.Created.localeCompare(b.Created)).map(({ Id }) => Id);
-}
-
-interface NetworkedContainer {
-  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, { readonly IPAddress: string }>> };
-}
-
-async function addressesOf(planes: Planes, containers: readonly string[]): Promise<readonly string[]> {
-  const found = await planes.engine.inspect<NetworkedContainer>(containers);
-  return found.flatMap(({ NetworkSettings }) => {
-    const address = NetworkSettings.Networks.lucid_wallet_plane?.IPAddress;
-    return address ? [`${address}:${PORT}`] : [];
-  });
 }
 
 function readReport(folder: string): DrainReport | undefined {
