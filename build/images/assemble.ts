@@ -41,7 +41,10 @@ export type AssembleOptions = {
   readonly log: (line: string) => void;
 };
 
-export function referenceOf({ repository, version }: Release, name: string): string {
+export function referenceOf(
+  { repository, version }: Pick<Release, 'repository' | 'version'>,
+  name: string,
+): string {
   return `${repository}:${name}-${version}`;
 }
 

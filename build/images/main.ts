@@ -15,6 +15,8 @@ import { checkSizes, formatSizes, formatTable } from './sizes.ts';
 const run = promisify(execFile);
 
 const ROOT_DIR = resolve(import.meta.dirname, '../..');
+/** Beside the archives. */
+const NOTES_FILE = 'images.json';
 
 /** One line of `images.json`, which stands beside the archives. Paths are relative to it. */
 type ImageRecord = {
@@ -46,6 +48,9 @@ async function main(): Promise<void> {
       await relock(console.log);
       await relockNode();
       return;
+    case 'load-only':
+      console.log(await loadMade(chosen, options));
+      return;
     case 'build':
       await buildImages(chosen, options);
   }
@@ -70,7 +75,12 @@ async function buildImages(chosen: readonly ImageDefinition[], options: ImagesOp
     `\n${formatTable(records.map(({ reference, id, billOfMaterials }) => [reference, id, billOfMaterials]))}`,
   );
   console.log(`\nmade in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
-  console.log(await loadImages(records, options));
+  const reason = options.load ? await whyNoEngine() : 'not asked to';
+  console.log(
+    reason === undefined
+      ? await loadImages(records, options)
+      : `not loaded into an engine (${reason}); docker load takes each of ${archivesIn(options)}`,
+  );
 }
 
 async function writeImage(image: AssembledImage, { version }: Release, outDir: string): Promise<ImageRecord> {
@@ -91,23 +101,40 @@ async function writeImage(image: AssembledImage, { version }: Release, outDir: s
 
 /** What was made before under other names stays known. */
 async function noteImages(records: readonly ImageRecord[], outDir: string): Promise<void> {
-  const path = join(outDir, 'images.json');
-  const before = JSON.parse(await readFile(path, 'utf8').catch(() => '[]')) as ImageRecord[];
+  const before = await readNotes(outDir);
   const byReference = new Map([...before, ...records].map((record) => [record.reference, record]));
-  await writeFile(path, `${JSON.stringify([...byReference.values()], undefined, 2)}\n`);
+  await writeFile(join(outDir, NOTES_FILE), `${JSON.stringify([...byReference.values()], undefined, 2)}\n`);
+}
+
+async function readNotes(outDir: string): Promise<readonly ImageRecord[]> {
+  return JSON.parse(await readFile(join(outDir, NOTES_FILE), 'utf8').catch(() => '[]')) as ImageRecord[];
+}
+
+/** @throws Error with one line where one of them was not made yet, or no engine answers. */
+async function loadMade(chosen: readonly ImageDefinition[], options: ImagesOptions): Promise<string> {
+  const made = await readNotes(options.outDir);
+  const records = chosen.map(({ name }) => {
+    const reference = referenceOf(options, name);
+    const record = made.find((one) => one.reference === reference);
+    if (record === undefined) throw new Error(`${reference} was not made yet: npm run images -- ${name}`);
+    return record;
+  });
+  const reason = await whyNoEngine();
+  if (reason !== undefined) throw new Error(`not loaded into an engine: ${reason}`);
+  return loadImages(records, options);
 }
 
 /** @returns one line that says where the images are now. */
-async function loadImages(records: readonly ImageRecord[], { outDir, load }: ImagesOptions): Promise<string> {
-  const archives = join(relative(process.cwd(), outDir) || '.', '*.tar');
-  const reason = load ? await whyNoEngine() : 'not asked to';
-  if (reason !== undefined)
-    return `not loaded into an engine (${reason}); docker load takes each of ${archives}`;
+async function loadImages(records: readonly ImageRecord[], options: ImagesOptions): Promise<string> {
   let loaded = 0;
   for (const { reference, id, archive } of records) {
-    if (await loadImage(reference, id, join(outDir, archive))) loaded += 1;
+    if (await loadImage(reference, id, join(options.outDir, archive))) loaded += 1;
   }
-  return `${loaded} loaded into the engine, ${records.length - loaded} were there; the archives are ${archives}`;
+  return `${loaded} loaded into the engine, ${records.length - loaded} were there; the archives are ${archivesIn(options)}`;
+}
+
+function archivesIn({ outDir }: ImagesOptions): string {
+  return join(relative(process.cwd(), outDir) || '.', '*.tar');
 }
 
 async function readRelease({ repository, version }: ImagesOptions): Promise<Release> {

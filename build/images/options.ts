@@ -9,6 +9,7 @@ export const USAGE = `Makes the container images of the planes, without a contai
   --version V           their version (default LUCID_VERSION, else that of package.json)
   --out DIR             where archives and bills of materials go (default dist/images)
   --no-load             make the archives alone
+  --load-only           load the archives that were made before, and make none
   --no-compile-cache    leave out V8's compile cache, whose name depends on the machine's kind of processor
   --list                show what there is to make
   --relock              pin what apt offers now, and the installed Node; read the difference before you commit it
@@ -18,7 +19,7 @@ LUCID_IMAGES names the repository (default pickme/lucid); images are REPOSITORY:
 `;
 
 export type ImagesOptions = {
-  readonly action: 'build' | 'list' | 'relock' | 'help';
+  readonly action: 'build' | 'load-only' | 'list' | 'relock' | 'help';
   /** None: all. */
   readonly names: readonly string[];
   readonly repository: string;
@@ -45,6 +46,7 @@ export function readOptions(
       version: { type: 'string' },
       out: { type: 'string' },
       'no-load': flag,
+      'load-only': flag,
       'no-compile-cache': flag,
       list: flag,
       relock: flag,
@@ -57,7 +59,10 @@ export function readOptions(
   }
   const version = values.version ?? (env.LUCID_VERSION || defaults.version);
   if (!VERSION.test(version)) throw new Error(`not a version for a tag: "${version}"`);
-  const action = (['help', 'list', 'relock'] as const).find((name) => values[name] === true) ?? 'build';
+  if (values['no-load'] && values['load-only'])
+    throw new Error('--no-load and --load-only leave nothing to do');
+  const action =
+    (['help', 'list', 'relock', 'load-only'] as const).find((name) => values[name] === true) ?? 'build';
   return {
     action,
     names: positionals,

@@ -35,6 +35,7 @@ test('an empty variable is as good as none: compose passes those', () => {
 test.each([
   [['mongo'], 'there is no image mongo; there are pay, tor-proxy'],
   [['--version', 'a b'], 'not a version for a tag: "a b"'],
+  [['--no-load', '--load-only'], '--no-load and --load-only leave nothing to do'],
   [['--push'], "Unknown option '--push'"],
 ])('%j is refused', (args, why) => {
   expect(() => readOptions(args, {}, DEFAULTS)).toThrow(why);
