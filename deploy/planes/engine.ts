@@ -65,16 +65,28 @@ export class NoEngine extends Error {
   }
 }
 
+/** Of the Docker API, by which an engine tells what it can do. */
+type ApiVersion = string;
+
+/** Whether a container that starts can be asked more often than one that runs: Docker Engine 25 (API 1.44) or newer. */
+export function hasStartInterval(version: ApiVersion): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > 1 || (major === 1 && minor >= 44);
+}
+
 export class Engine {
+  readonly apiVersion: ApiVersion;
   readonly #compose: readonly string[];
   readonly #files: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
 
   private constructor(
+    apiVersion: ApiVersion,
     compose: readonly string[],
     files: readonly string[],
     env: Readonly<Record<string, string>>,
   ) {
+    this.apiVersion = apiVersion;
     this.#compose = compose;
     this.#files = files;
     this.#env = env;
@@ -90,17 +102,19 @@ export class Engine {
     env: Readonly<Record<string, string>>,
     log: (line: string) => void,
   ): Promise<Engine> {
-    await run(['docker', 'version', '--format', '{{.Server.Version}}']).catch((error: Error) => {
-      throw new NoEngine(
-        (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'docker is not installed' : firstLine(error),
-      );
-    });
-    return new Engine(await findCompose(log), files, env);
+    const version = await run(['docker', 'version', '--format', '{{.Server.APIVersion}}']).catch(
+      (error: Error) => {
+        throw new NoEngine(
+          (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'docker is not installed' : firstLine(error),
+        );
+      },
+    );
+    return new Engine(version.trim(), await findCompose(log), files, env);
   }
 
-  /** The same engine with other files or variables. */
-  with(files: readonly string[], env: Readonly<Record<string, string>>): Engine {
-    return new Engine(this.#compose, files, { ...this.#env, ...env });
+  /** The same engine with more variables, or with other files. */
+  with(env: Readonly<Record<string, string>>, files = this.#files): Engine {
+    return new Engine(this.apiVersion, this.#compose, files, { ...this.#env, ...env });
   }
 
   /** `docker …` */

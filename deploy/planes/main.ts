@@ -83,6 +83,11 @@ async function up(planes: Planes, { isProduction }: PlanesOptions): Promise<void
       'database: a stand-in, because mongo:7.0 is not to be had here: no replica set, no users, not for production',
     );
   }
+  if (!planes.hasStartInterval && isProduction) {
+    screen.warn(
+      `health: Docker Engine before 25 (API ${planes.engine.apiVersion}, 1.44 is needed) asks a container that starts as seldom as one that runs; the start takes longer`,
+    );
+  }
   const missing = await planes.missingImages();
   if (missing.length > 0) {
     screen.heading(`building images: ${missing.join(' ')}`);

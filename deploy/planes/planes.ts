@@ -5,7 +5,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { devAccounts, usdtAddress } from '../devchain/accounts.ts';
 import { DEFAULT_SEED } from '../devchain/dev-chain.ts';
 import { genesisBlock } from '../devchain/genesis.ts';
-import { Engine } from './engine.ts';
+import { Engine, hasStartInterval } from './engine.ts';
 import { ensurePrivateTor } from './private-tor.ts';
 import { ensureDevelopmentSecrets, judgeProductionSecrets } from './secrets.ts';
 import {
@@ -82,25 +82,24 @@ export class Planes {
       ...(options.isProduction ? {} : developmentVariables()),
       ...options.settings,
     };
-    return new Planes(
-      bare.with(filesOf(options, hasStandIn), variables),
-      folders,
-      owner,
-      hasStandIn,
-      options,
-    );
+    const files = filesOf(options, { hasStandIn, hasStartInterval: hasStartInterval(bare.apiVersion) });
+    return new Planes(bare.with(variables, files), folders, owner, hasStandIn, options);
   }
 
   /** The same planes, of which what is started from now on is of another version. */
   at(version: string): Planes {
     const { engine, folders, owner, hasStandIn } = this;
     const options = { ...this.#options, version };
-    const files = filesOf(options, hasStandIn);
-    return new Planes(engine.with(files, { LUCID_VERSION: version }), folders, owner, hasStandIn, options);
+    return new Planes(engine.with({ LUCID_VERSION: version }), folders, owner, hasStandIn, options);
   }
 
   get isProduction(): boolean {
     return this.#options.isProduction;
+  }
+
+  /** Whether a container that starts is asked how it is more often than one that runs. */
+  get hasStartInterval(): boolean {
+    return hasStartInterval(this.engine.apiVersion);
   }
 
   /** Of the images that are started from now on. */
@@ -186,12 +185,17 @@ function versionOf(options: PlanesOptions): string {
   return options.version ?? (process.env.LUCID_VERSION || packageJson.version);
 }
 
-function filesOf(options: PlanesOptions, hasStandIn: boolean): readonly string[] {
+/** The Compose files of such planes, each laid over those before it. */
+export function filesOf(
+  { isProduction, isTest = false }: Pick<PlanesOptions, 'isProduction' | 'isTest'>,
+  found: { readonly hasStandIn: boolean; readonly hasStartInterval: boolean },
+): readonly string[] {
   return [
     'compose.yaml',
-    ...(options.isProduction ? [] : ['compose.dev.yaml']),
-    ...(hasStandIn ? ['compose.mongo-stand-in.yaml'] : []),
-    ...(options.isTest === true ? ['compose.test.yaml'] : []),
+    ...(found.hasStartInterval ? ['compose.start-interval.yaml'] : []),
+    ...(isProduction ? [] : ['compose.dev.yaml']),
+    ...(found.hasStandIn ? ['compose.mongo-stand-in.yaml'] : []),
+    ...(isTest ? ['compose.test.yaml'] : []),
   ].map((file) => join(HERE, file));
 }
 
