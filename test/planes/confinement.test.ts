@@ -1,10 +1,18 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Container, listRunning, sidecarUrls } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
+import { readKernel } from '../../deploy/planes/scripts/validate-resources.ts';
 import { SECRETS } from '../../deploy/planes/secrets.ts';
 import { containerOf, openPlanes, probe } from './support/running-planes.ts';
+
+const WORKERS = 2;
+const WORK_MS = 3_000;
+/** A period's time may be used before the first whole period, and a little of it is handed out ahead. */
+const QUOTA_MARGIN = 1.1;
 
 let planes: Planes;
 let containers: readonly Container[] = [];
@@ -135,6 +143,40 @@ describe('the limits', () => {
     expect((await fetch(`${(await sidecarUrls(planes)).functionUrl}/health`)).status).toBe(200);
   });
 
+  describe.each([
+    { cpus: 0.5, service: 'stats' },
+    { cpus: 1, service: 'beta-sidecar' },
+  ])('of $cpus cores', ({ cpus, service }) => {
+    it('give a container at work its share and no more, and count what is withheld', async () => {
+      const container = await containerOf(planes, service);
+      const { cores, throttled } = await whileIn(container, () => work(container));
+      expect(cores).toBeLessThan(cpus * QUOTA_MARGIN);
+      // It did work: else it would be no wonder that it took no more.
+      expect(cores).toBeGreaterThan(cpus / 2);
+      expect(throttled).toBeGreaterThan(0);
+    });
+
+    it('withhold nothing from one that has nothing to do', async () => {
+      const container = await containerOf(planes, service);
+      const { cores, throttled } = await whileIn(container, () => sleep(WORK_MS));
+      expect([cores < cpus / 2, throttled]).toEqual([true, 0]);
+    });
+
+    it('are what holds it: without them nothing is withheld from the same work', async () => {
+      const container = await containerOf(planes, service);
+      await planes.engine.docker(['update', '--cpus', String(availableParallelism()), container.id]);
+      try {
+        expect(await whileIn(container, () => work(container))).toMatchObject({ throttled: 0 });
+      } finally {
+        await planes.engine.docker(['update', '--cpus', String(cpus), container.id]);
+      }
+    });
+  });
+
+  it('of processor time are those that were looked at, and no others', () => {
+    expect([...new Set(containers.map(({ limits }) => limits.nanoCpus / 1e9))].sort()).toEqual([0.5, 1]);
+  });
+
   it('leave no more processes than its container may have', async () => {
     const health = await containerOf(planes, 'health');
     const forked = Number(await probe(planes, health, 'fork', 500));
@@ -149,6 +191,22 @@ describe('the limits', () => {
     expect(await probe(planes, health, 'fill', '/app/tmp/filling', 60)).toBe('ENOSPC');
   });
 });
+
+/** As many processes as no share of these machines is enough for, which do nothing but work. */
+async function work(container: Container): Promise<void> {
+  expect(await probe(planes, container, 'work', WORK_MS, WORKERS)).toBe('worked');
+}
+
+/** How many cores a container had on an average meanwhile, and in how many periods it was kept waiting. */
+async function whileIn(container: Container, task: () => Promise<unknown>) {
+  const [before, startedMs] = [readKernel(container), performance.now()];
+  await task();
+  const [after, tookMs] = [readKernel(container), performance.now() - startedMs];
+  return {
+    cores: (after.cpuUsedMs - before.cpuUsedMs) / tookMs,
+    throttled: after.cpuThrottled - before.cpuThrottled,
+  };
+}
 
 /** Paths as the container sees them. */
 function filesBelow(root: string, folder: string): readonly string[] {

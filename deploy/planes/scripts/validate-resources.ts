@@ -12,8 +12,8 @@ import { formatTable, runScript } from './command.ts';
 export interface ResourceUse {
   readonly container: string;
   readonly memory: { readonly asked: number; readonly held: number; readonly used: number };
-  /** Cores. */
-  readonly cpus: { readonly asked: number; readonly held: number };
+  /** Cores; and how many periods of 100 ms they were withheld in, since the container started. */
+  readonly cpus: { readonly asked: number; readonly held: number; readonly throttled: number };
   readonly pids: { readonly asked: number; readonly held: number; readonly used: number };
   readonly logBytes: number;
   readonly tmpBytes: number;
@@ -54,7 +54,7 @@ function readOne(container: Container, { deploy, volumes = [] }: ComposeService)
   return {
     container: container.name,
     memory: { asked: asked.memory, held: kernel.memory, used: kernel.memoryUsed },
-    cpus: { asked: asked.cpus, held: kernel.cpus },
+    cpus: { asked: asked.cpus, held: kernel.cpus, throttled: kernel.cpuThrottled },
     pids: { asked: asked.pids, held: kernel.pids, used: kernel.pidsUsed },
     logBytes: logs === undefined ? 0 : folderBytes(logs),
     tmpBytes: usedBytes(`/proc/${container.pid}/root/tmp`),
@@ -62,35 +62,59 @@ function readOne(container: Container, { deploy, volumes = [] }: ComposeService)
   };
 }
 
-/** What the kernel holds a container to, by cgroup version 2 or, on older machines, 1. */
-function readKernel({ pid, limits }: Container) {
+/** What the kernel holds a container to, and what it has used. */
+export interface KernelAccount {
+  readonly memory: number;
+  readonly memoryUsed: number;
+  /** Cores. */
+  readonly cpus: number;
+  readonly cpuUsedMs: number;
+  /** In how many periods it had used up its time. */
+  readonly cpuThrottled: number;
+  readonly pids: number;
+  readonly pidsUsed: number;
+}
+
+/** By cgroup version 2 or, on older machines, 1. */
+export function readKernel({ pid, limits }: Container): KernelAccount {
   const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim().split('\n');
   const unified = lines.find((line) => line.startsWith('0::'))?.slice('0::'.length);
   const root = '/sys/fs/cgroup';
   if (unified !== undefined && existsSync(join(root, unified, 'memory.max'))) {
     const read = (file: string) => readFileSync(join(root, unified, file), 'utf8').trim();
     const [quota = 'max', period = '1'] = read('cpu.max').split(' ');
+    const time = read('cpu.stat');
     return {
       memory: Number(read('memory.max')),
       memoryUsed: Number(read('memory.current')),
       cpus: quota === 'max' ? 0 : Number(quota) / Number(period),
+      cpuUsedMs: fieldOf(time, 'usage_usec') / 1e3,
+      cpuThrottled: fieldOf(time, 'nr_throttled'),
       pids: Number(read('pids.max')),
       pidsUsed: Number(read('pids.current')),
     };
   }
-  const read = (controller: string, file: string): number => {
+  const readText = (controller: string, file: string): string => {
     const line = lines.find((entry) => (entry.split(':')[1] ?? '').split(',').includes(controller));
     const path = join(root, controller, line?.split(':').slice(2).join(':') ?? '', file);
-    return existsSync(path) ? Number(readFileSync(path, 'utf8').trim()) : Number.NaN;
+    return existsSync(path) ? readFileSync(path, 'utf8').trim() : 'NaN';
   };
+  const read = (controller: string, file: string): number => Number(readText(controller, file));
   return {
     memory: read('memory', 'memory.limit_in_bytes'),
     memoryUsed: read('memory', 'memory.usage_in_bytes'),
     // A kernel that has no quotas for processor time holds none; then what the engine was told has to do.
     cpus: read('cpu', 'cpu.cfs_quota_us') / read('cpu', 'cpu.cfs_period_us') || limits.nanoCpus / 1e9,
+    cpuUsedMs: read('cpuacct', 'cpuacct.usage') / 1e6,
+    cpuThrottled: fieldOf(readText('cpu', 'cpu.stat'), 'nr_throttled'),
     pids: read('pids', 'pids.max'),
     pidsUsed: read('pids', 'pids.current'),
   };
+}
+
+/** Of a file with a name and a number a line. */
+function fieldOf(text: string, name: string): number {
+  return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
 }
 
 function folderBytes(folder: string): number {
@@ -111,10 +135,16 @@ if (import.meta.main) {
     const uses = await readResources(planes);
     print(
       formatTable([
-        ['container', 'memory', 'of', 'cpus', 'pids', 'of', 'logs', 'tmp'],
+        ['container', 'memory', 'of', 'cpus', 'throttled', 'pids', 'of', 'logs', 'tmp'],
         ...uses.map(({ container, memory, cpus, pids, logBytes, tmpBytes }) => [
           ...[container, mebibytes(memory.used), mebibytes(memory.held), String(cpus.held)],
-          ...[String(pids.used), String(pids.held), mebibytes(logBytes), mebibytes(tmpBytes)],
+          ...[
+            String(cpus.throttled),
+            String(pids.used),
+            String(pids.held),
+            mebibytes(logBytes),
+            mebibytes(tmpBytes),
+          ],
         ]),
       ]),
     );

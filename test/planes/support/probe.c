@@ -7,6 +7,7 @@
  *   probe PID UID fill PATH MEBIBYTES      → the error's name with which it ends, or filled; the file is removed
  *   probe PID UID remember MEBIBYTES       → survived; a limit kills it before
  *   probe PID UID fork COUNT               → how many processes there came to be
+ *   probe PID UID work MILLISECONDS COUNT  → worked; so many processes do nothing but work, for so long
  *
  * It enters the cgroups of PID (their limits hold for it), the mount, network and IPC namespaces, and becomes UID
  * without a single capability, as the container's own process is. Static: it needs nothing of the image.
@@ -198,6 +199,23 @@ static void fork_many(long count)
   exit(0);
 }
 
+static void work(long milliseconds, long count)
+{
+  struct timespec start, now;
+  clock_gettime(CLOCK_MONOTONIC, &start);
+  int is_first = 1;
+  for (long other = 1; other < count && is_first; other++)
+    is_first = fork() != 0;
+  do
+    clock_gettime(CLOCK_MONOTONIC, &now);
+  while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < milliseconds);
+  if (!is_first)
+    _exit(0);
+  while (wait(NULL) > 0)
+    ;
+  tell("worked");
+}
+
 /* Every line of PID's cgroup file names a controller and a folder; version 2 has one line, 0::FOLDER. */
 static void enter_cgroups(const char *pid)
 {
@@ -288,6 +306,8 @@ int main(int count, char **words)
     remember(atol(subject));
   else if (strcmp(what, "fork") == 0)
     fork_many(atol(subject));
+  else if (strcmp(what, "work") == 0)
+    work(atol(subject), number);
   errno = EINVAL;
   fail(what);
 }
