@@ -27,8 +27,24 @@ export function parseOptions<const Options extends ParseArgsOptionsConfig>(
   args: readonly string[],
   options: Options,
 ) {
+  return asUsage(() => parseArgs({ args: [...args], options, strict: true, allowPositionals: false })).values;
+}
+
+/**
+ * The same, with positional arguments.
+ *
+ * @throws UsageError
+ */
+export function parseWords<const Options extends ParseArgsOptionsConfig>(
+  args: readonly string[],
+  options: Options,
+) {
+  return asUsage(() => parseArgs({ args: [...args], options, strict: true, allowPositionals: true }));
+}
+
+function asUsage<T>(parse: () => T): T {
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
+    return parse();
   } catch (error) {
     // What follows the first sentence explains how to quote.
     const message = error instanceof Error ? error.message : String(error);

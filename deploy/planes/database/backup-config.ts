@@ -1,0 +1,53 @@
+import { connectMongo } from '../../../shared/adapters/mongo/connect.ts';
+import { Environment } from './environment.ts';
+import type { PaymentsDatabase } from './take-backup.ts';
+
+/** What the programs that make a backup and put one back are told by their environment. */
+export interface BackupConfig {
+  /** `host:port` of the primary. */
+  readonly host: string;
+  readonly database: string;
+  /** Null for a server without users, which is a stand-in for tests. */
+  readonly credentials: { readonly username: string; readonly password: { reveal(): string } } | null;
+  /** Where backups are. */
+  readonly folder: string;
+}
+
+/** Making an index over many payments may take so long. */
+const PATIENCE_MS = 60_000;
+
+/** @throws Error that names every key that is missing or wrong, and repeats no secret. */
+export function readBackupConfig(env: Readonly<Record<string, string | undefined>>): BackupConfig {
+  const from = new Environment(env);
+  const username = from.text('MONGO_USERNAME');
+  const password = username === null ? '' : from.password('MONGO_PASSWORD_FILE');
+  const config: BackupConfig = {
+    host: from.hostAndPort('MONGO_HOST'),
+    database: from.required('MONGO_DATABASE'),
+    credentials: username === null ? null : { username, password: { reveal: () => password } },
+    folder: from.required('BACKUP_FOLDER'),
+  };
+  from.check();
+  return config;
+}
+
+/** Does the work on the database of the configuration, and leaves it. */
+export async function withDatabase<T>(
+  { host, database, credentials }: BackupConfig,
+  work: (database: PaymentsDatabase) => Promise<T>,
+): Promise<T> {
+  const connection = connectMongo({
+    // The very server that is asked whether it is the primary.
+    url: `mongodb://${host}/?directConnection=true&authSource=admin`,
+    database,
+    credentials,
+    connectTimeoutMs: PATIENCE_MS,
+    serverSelectionTimeoutMs: PATIENCE_MS,
+    maxPoolSize: 2,
+  });
+  try {
+    return await work(connection);
+  } finally {
+    await connection.client.close();
+  }
+}
