@@ -56,16 +56,27 @@ function functionImage(name: string, description: string): ImageDefinition {
   };
 }
 
+interface Program {
+  readonly name: string;
+  readonly entry: string;
+}
+
+/** @param others what can be started in it besides, by another entrypoint */
 function programImage(
   name: string,
   description: string,
-  program: { readonly name: string; readonly entry: string },
+  program: Program,
   settings: Partial<ImageSettings> = {},
+  others: readonly Program[] = [],
 ): ImageDefinition {
   return {
     name,
     description,
-    layers: ['base', 'node', `program:${program.name}:${program.entry}`],
+    layers: [
+      'base',
+      'node',
+      ...[program, ...others].map(({ name, entry }) => `program:${name}:${entry}` as const),
+    ],
     settings: {
       entrypoint: [NODE_PATH, `/app/${program.name}.mjs`],
       workingDir: '/app',
@@ -86,10 +97,16 @@ export const IMAGES: readonly ImageDefinition[] = [
     { name: 'sidecar', entry: 'deploy/sidecar/main.ts' },
     { ports: [8080, 8090] },
   ),
-  programImage('database-init', 'Prepares the payments database, as often as it is run', {
-    name: 'init',
-    entry: 'deploy/planes/database/init.ts',
-  }),
+  programImage(
+    'database-init',
+    'Prepares the payments database, as often as it is run; makes backups, and puts them back',
+    { name: 'init', entry: 'deploy/planes/database/init.ts' },
+    {},
+    [
+      { name: 'backup', entry: 'deploy/planes/database/backup.ts' },
+      { name: 'restore', entry: 'deploy/planes/database/restore.ts' },
+    ],
+  ),
   programImage('ops-client', 'Calls the functions from the ops plane, for development and tests', {
     name: 'ops-client',
     entry: 'deploy/planes/ops-client.ts',

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createRecipient } from '../local/accounts.ts';
 import { Console } from '../local/console.ts';
+import { backUp, restore } from './backup.ts';
 import { CommandFailed, NoEngine, run as runCommand } from './engine.ts';
 import { NotReady, Planes, type PlanesOptions } from './planes.ts';
 import { readScales, scale } from './scale.ts';
@@ -18,7 +19,11 @@ const HELP = `npm run planes -- [command] [options]
   deploy VERSION     bring the functions to that version: new instances join, old ones are drained; nothing changes
                      where the new ones are not healthy
   scale SERVICE=N …  so many instances; those that go are drained before
-  down               end everything; payments, secrets and logs stay
+  backup             a backup of the database, while payments are made
+  restore FILE       put a backup back: the system is paused then, and finds out what was paid since
+      --replace      … in the place of what is there, of which a backup is made before
+      --in-place T   … nothing is put back: the database was, by other means, and is as it was at T (2026-01-31T04:30:00Z)
+  down               end everything; payments, backups, secrets and logs stay
 
   --production       the operator's own secrets, no development chain; nothing is made up and nothing is paid
   --state DIR        development: where secrets, data and logs are                       (.local/planes)
@@ -40,6 +45,8 @@ async function run(): Promise<void> {
       test: { type: 'boolean' },
       state: { type: 'string', default: DEFAULT_PLANES_DIR },
       mongo: { type: 'string' },
+      replace: { type: 'boolean' },
+      'in-place': { type: 'string' },
     },
   });
   const [command = 'up', ...rest] = positionals;
@@ -70,6 +77,10 @@ async function run(): Promise<void> {
       return scale(planes, readScales(rest), (line) => screen.line(`  ${line}`));
     case 'deploy':
       return deploy(planes, rest, (line) => screen.line(`  ${line}`));
+    case 'backup':
+      return backUp(planes, (line) => screen.line(line));
+    case 'restore':
+      return restore(planes, restoreWords(rest, values), (line) => screen.line(line));
     case 'pay':
       return pay(planes, process.argv.slice(process.argv.indexOf('pay') + 1));
     default:
@@ -119,6 +130,18 @@ async function pay(planes: Planes, args: readonly string[]): Promise<void> {
   await planes.engine.compose(['run', '--rm', '--no-deps', '-T', 'api-gateway', 'pay', ...args], {
     isShown: true,
   });
+}
+
+/** As the restore takes them, without what is for this command. */
+function restoreWords(
+  files: readonly string[],
+  { replace, 'in-place': time }: Readonly<Record<string, unknown>>,
+): readonly string[] {
+  return [
+    ...files,
+    ...(replace === undefined ? [] : ['--replace']),
+    ...(time === undefined ? [] : ['--in-place', String(time)]),
+  ];
 }
 
 function readMongo(value: unknown): PlanesOptions['mongo'] {

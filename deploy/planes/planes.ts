@@ -154,6 +154,12 @@ export class Planes {
     );
   }
 
+  /** Starts the database alone, and makes it ready. */
+  async startDatabase(): Promise<void> {
+    await this.engine.compose(['up', '--detach', '--wait', 'mongo']);
+    await this.engine.compose(['run', '--rm', '--no-deps', '-T', 'database-init']);
+  }
+
   /** Development: commands that come later describe the same planes without being told again. */
   remember(): void {
     const { isTest, version } = this.#options;

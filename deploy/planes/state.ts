@@ -4,6 +4,7 @@
  *     secrets/   one file each; made here for development, the operator's own in production
  *     data/      mongo_payments/ beta-sidecar/ tor/, and chain/ in development
  *     logs/      tron-payment/{pay,settle,health,stats}/ beta-sidecar/ tor-proxy/
+ *     backups/   of the database, one file each
  *     tor/       development: keys of the private Tor network
  */
 import { chownSync, mkdirSync } from 'node:fs';
@@ -16,6 +17,7 @@ export interface PlanesFolders {
   readonly secrets: string;
   readonly data: string;
   readonly logs: string;
+  readonly backups: string;
   readonly tor: string;
 }
 
@@ -37,6 +39,7 @@ export function developmentFolders(root: string): PlanesFolders {
     secrets: join(root, 'secrets'),
     data: join(root, 'data'),
     logs: join(root, 'logs'),
+    backups: join(root, 'backups'),
     tor: join(root, 'tor'),
   };
 }
@@ -47,6 +50,7 @@ export function productionFolders(env: Readonly<Record<string, string | undefine
     secrets: resolve(HERE, env.LUCID_SECRETS || 'configs/secrets'),
     data: resolve(HERE, env.LUCID_DATA || '/opt/lucid/data'),
     logs: resolve(HERE, env.LUCID_LOGS || 'logs'),
+    backups: resolve(HERE, env.LUCID_BACKUPS || '/opt/lucid/backups'),
     tor: '',
   };
 }
@@ -61,11 +65,12 @@ const WRITTEN_FOLDERS = {
     'beta-sidecar',
     'tor-proxy',
   ],
+  backups: ['.'],
 } as const;
 
 /** Makes the folders that containers write into; each belongs to their user alone. */
 export function makeFolders(folders: PlanesFolders, owner: Owner): void {
-  for (const kind of ['data', 'logs'] as const) {
+  for (const kind of ['data', 'logs', 'backups'] as const) {
     for (const name of WRITTEN_FOLDERS[kind]) {
       const path = join(folders[kind], name);
       mkdirSync(path, { recursive: true, mode: 0o700 });
@@ -85,6 +90,7 @@ export function folderVariables(folders: PlanesFolders, owner: Owner): Record<st
     LUCID_SECRETS: folders.secrets,
     LUCID_DATA: folders.data,
     LUCID_LOGS: folders.logs,
+    LUCID_BACKUPS: folders.backups,
     LUCID_UID: String(owner.uid),
     LUCID_GID: String(owner.gid),
     ...(folders.tor === '' ? {} : { LUCID_TOR: folders.tor }),

@@ -23,6 +23,7 @@ interface Service {
     >;
   };
   readonly restart: string;
+  readonly profiles?: readonly string[];
   readonly read_only: boolean;
   readonly cap_drop: readonly string[];
   readonly security_opt: readonly string[];
@@ -153,6 +154,23 @@ describe('the secrets of compose.yaml', () => {
   it('are those that development makes and production asks for', () => {
     const files = Object.values(compose.secrets).map(({ file }) => file.replace('./configs/secrets/', ''));
     expect(files.sort()).toEqual(Object.keys(SECRETS).sort());
+  });
+});
+
+describe('the programs of compose.yaml that make backups and put them back', () => {
+  const programs = ['database-backup', 'database-restore'];
+
+  it('run when they are asked to, and not at a start', () => {
+    const optional = services.filter(([, { profiles }]) => profiles !== undefined).map(([id]) => id);
+    expect(optional).toEqual(programs);
+    for (const name of programs) expect(compose.services[name]?.restart).toBe('no');
+  });
+
+  it('see no secret but their own: a backup that of who reads, a restore that of who may remove', () => {
+    const seen = programs.map((name) =>
+      (compose.services[name]?.secrets ?? []).map(({ source }) => source).join(),
+    );
+    expect(seen).toEqual(['mongo_stats_password', 'mongo_root_password']);
   });
 });
 

@@ -87,8 +87,8 @@ describe('the stack for a swarm', () => {
     expect(Object.entries(stack.networks).filter(([, { internal }]) => internal !== true)).toHaveLength(1);
   });
 
-  it('says to functions nothing else than the compose file says', () => {
-    for (const name of ['pay', 'settle', 'health', 'stats', 'database-init']) {
+  it('says to services nothing else than the compose file says', () => {
+    for (const name of NAMES.filter((name) => name !== 'beta-sidecar')) {
       const [here = {}, there = {}] = [service(stack, name).environment, service(compose, name).environment];
       for (const [key, value] of Object.entries(here)) {
         // Compose has its own way to say that a variable must be set.
