@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { JsonObject } from './node-client.ts';
+import { bytesField, bytesOf, integerField, lengthDelimited, Unknown } from './protobuf.ts';
 
 /**
  * What binds a block together. A block's id is its number and the SHA-256 of its header; the header names the
@@ -26,9 +27,6 @@ export function isBoundById(block: JsonObject): boolean {
     throw error;
   }
 }
-
-/** Something in a block that cannot be encoded again. */
-class Unknown extends Error {}
 
 const NO_TRANSACTIONS = '00'.repeat(32);
 
@@ -99,30 +97,6 @@ function encodeResult(result: JsonObject): Buffer {
   return Buffer.concat([integerField(1, result.fee), integerField(3, contractRet)]);
 }
 
-// --- protobuf's wire format; what is zero or empty is not written ---
-
-function integerField(field: number, value: unknown): Buffer {
-  if (value === undefined || value === 0) return Buffer.alloc(0);
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw new Unknown('no number');
-  return Buffer.concat([varint(field << 3), varint(value)]);
-}
-
-function bytesField(field: number, value: unknown): Buffer {
-  return value === undefined ? Buffer.alloc(0) : lengthDelimited(field, bytesOf(value));
-}
-
-function lengthDelimited(field: number, content: Buffer): Buffer {
-  return Buffer.concat([varint((field << 3) | 2), varint(content.length), content]);
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
-  let rest = BigInt(value);
-  for (; rest >= 0x80n; rest >>= 7n) bytes.push(Number(rest & 0x7fn) | 0x80);
-  bytes.push(Number(rest));
-  return Buffer.from(bytes);
-}
-
 function sha256(parts: readonly Buffer[]): Buffer {
   const hash = createHash('sha256');
   for (const part of parts) hash.update(part);
@@ -137,9 +111,4 @@ function fieldsOf(value: unknown): JsonObject {
 function listOf(value: unknown): readonly unknown[] {
   if (!Array.isArray(value)) throw new Unknown('no list');
   return value;
-}
-
-function bytesOf(value: unknown): Buffer {
-  if (typeof value !== 'string' || !/^(?:[0-9a-fA-F]{2})*$/.test(value)) throw new Unknown('no bytes');
-  return Buffer.from(value, 'hex');
 }
