@@ -5,6 +5,7 @@ import { viewFindings } from '../../shared/runtime/findings-view.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { AuditReport } from '../../shared/usecases/audit.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
+import type { ReconciliationReport } from '../../shared/usecases/reconcile.ts';
 import { settler } from '../../shared/usecases/settle.ts';
 import { SettleReportView } from './schema.ts';
 
@@ -27,7 +28,13 @@ export function boundedSettler(engine: Engine, logger: Logger): () => Promise<Se
     const bounds = { deadlineMs: engine.clock.nowMs() + RUN_MS_MAX, paymentsMax: PAYMENTS_MAX };
     const report = await settleOnce(bounds);
     if (report.audit !== null) logAudit(logger, report.audit);
-    return { ...report, audit: report.audit === null ? null : viewAudit(report.audit) };
+    const { reconciliation } = report;
+    if (reconciliation !== null) logReconciliation(logger, reconciliation);
+    return {
+      ...report,
+      reconciliation: reconciliation === null ? null : viewReconciliation(reconciliation),
+      audit: report.audit === null ? null : viewAudit(report.audit),
+    };
   };
 }
 
@@ -39,6 +46,21 @@ function logAudit(logger: Logger, { findings, oldTransitions }: AuditReport): vo
   }
   if (oldTransitions > 0)
     logger.error({ oldTransitions }, 'steps between the breaker and payments are stuck');
+}
+
+function logReconciliation(logger: Logger, report: ReconciliationReport): void {
+  const log = { reconciliation: viewReconciliation(report) };
+  if (report.done) logger.warn(log, "the wallet's history is read: an operator may resume payments");
+  else logger.info(log, "the wallet's history since the backup is being read");
+}
+
+function viewReconciliation(report: ReconciliationReport): NonNullable<SettleReportView['reconciliation']> {
+  return {
+    blocks_read: report.blocksRead,
+    blocks_left: report.blocksLeft,
+    recovered: report.recovered,
+    done: report.done,
+  };
 }
 
 function viewAudit(audit: AuditReport): NonNullable<SettleReportView['audit']> {

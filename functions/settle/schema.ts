@@ -18,6 +18,14 @@ const AuditView = Type.Object({
   duration_ms: Type.Integer(),
 });
 
+/** How far a restored system has come in reading what the wallet has sent since the backup. */
+const ReconciliationView = Type.Object({
+  blocks_read: Type.Integer({ description: 'In this run.' }),
+  blocks_left: Type.Union([Type.Integer(), Type.Null()], { description: 'Null while it cannot be told.' }),
+  recovered: Type.Integer({ description: 'Transfers that no payment stood for, over all runs.' }),
+  done: Type.Boolean({ description: 'Payments can be resumed.' }),
+});
+
 /** What one run of `settle` did. */
 export const SettleReportView = Type.Object({
   transitions_resolved: Type.Integer({ description: 'Steps that a crash had left half done, finished now.' }),
@@ -29,6 +37,9 @@ export const SettleReportView = Type.Object({
   waiting: Counts,
   errors: Type.Integer(),
   more: Type.Boolean({ description: 'Work was left because the run had reached its bounds.' }),
+  reconciliation: Type.Union([ReconciliationView, Type.Null()], {
+    description: 'Null where the system was not restored, or is reconciled.',
+  }),
   audit: Type.Union([AuditView, Type.Null()], { description: 'Null where none was due.' }),
 });
 export type SettleReportView = Type.Static<typeof SettleReportView>;

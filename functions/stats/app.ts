@@ -12,6 +12,7 @@ import {
   type Period,
   type Report,
   type ReportRules,
+  type RestoreStanding,
   report,
   reportPeriods,
 } from '../../shared/usecases/report.ts';
@@ -48,7 +49,7 @@ function showOrder({ action, reason, by, atMs }: OperatorOrder): StatsAnswer['la
 }
 
 function showReport({ nowMs, sinceMs, sums, standing }: Report, period: Period): StatsAnswer {
-  const { circuit, pause, lastOrder, unfinished, solidHead } = standing;
+  const { circuit, pause, restore, lastOrder, unfinished, solidHead } = standing;
   return {
     circuit_breaker_status: circuit.status,
     circuit_breaker: {
@@ -59,6 +60,7 @@ function showReport({ nowMs, sinceMs, sums, standing }: Report, period: Period):
       needs_reset: circuit.needsReset,
     },
     paused: pause === null ? null : { reason: pause.reason, by: pause.by, at: instant(pause.atMs) },
+    restored: restore === null ? null : showRestore(restore),
     last_order: lastOrder === null ? null : showOrder(lastOrder),
     period,
     since: instant(sinceMs),
@@ -84,6 +86,16 @@ function showReport({ nowMs, sinceMs, sums, standing }: Report, period: Period):
       books: showComparison(standing.audit.books),
       wallet: showComparison(standing.audit.wallet),
     },
+  };
+}
+
+function showRestore(restore: RestoreStanding): StatsAnswer['restored'] {
+  return {
+    backup_at: instant(restore.backupAtMs),
+    restored_at: instant(restore.restoredAtMs),
+    reconciled_at: instantOrNull(restore.reconciledAtMs),
+    blocks_left: restore.blocksLeft,
+    recovered: restore.recovered,
   };
 }
 

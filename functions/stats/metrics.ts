@@ -73,6 +73,9 @@ export async function writeMetrics({ periods, standing }: MetricsInput): Promise
     standing.circuit.needsReset ? 1 : 0,
   );
   gauge('paused', '1 while an operator has paused payments.').set(standing.pause === null ? 0 : 1);
+  gauge('unreconciled', '1 while a restored system does not know what was paid since the backup.').set(
+    standing.restore !== null && standing.restore.reconciledAtMs === null ? 1 : 0,
+  );
   gauge('fee_limit', 'The daily cap of all fees, in TRX.').set(units(standing.fees.limitMicro));
   gauge('fee_limit_used', 'What counts against it now, in TRX.').set(units(standing.fees.usedMicro));
 

@@ -74,6 +74,22 @@ export const StatsAnswer = Type.Object(
       closed,
     ),
     paused: orNull(Type.Object({ reason: Type.String(), by: Type.String(), at: Instant }, closed)),
+    restored: orNull(
+      Type.Object(
+        {
+          backup_at: Instant,
+          restored_at: Instant,
+          reconciled_at: orNull(Instant),
+          blocks_left: orNull(Count),
+          recovered: Count,
+        },
+        {
+          ...closed,
+          description:
+            "Where the database was put back from a backup: how far the wallet's history since then is read, and how many transfers were found in it that no payment stood for.",
+        },
+      ),
+    ),
     last_order: orNull(
       Type.Object(
         { action: Type.Enum([...BREAKER_ACTIONS]), reason: Type.String(), by: Type.String(), at: Instant },

@@ -29,6 +29,7 @@ export type ErrorCode =
   | 'approval_by_maker'
   | 'attempt_may_land'
   | 'order_outdated'
+  | 'not_reconciled'
   // The payment is refused; the same key and body may be tried again.
   | 'recipient_refused'
   | 'above_maximum'

@@ -73,7 +73,12 @@ export const PAYMENT_LIFE = {
     to: 'needs_review',
     refusal: 'moved',
   },
-  resolve_paid: { from: ['needs_review'], to: 'confirmed', refusal: 'payment_not_in_review' },
+  /** Also where it waits for approval because it may be what a restored system found to be paid. */
+  resolve_paid: {
+    from: ['needs_review', 'awaiting_approval'],
+    to: 'confirmed',
+    refusal: 'payment_not_in_review',
+  },
   resolve_not_paid: { from: ['needs_review'], to: 'failed', refusal: 'payment_not_in_review' },
 } as const satisfies Readonly<Record<string, Change>>;
 

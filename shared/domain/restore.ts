@@ -118,6 +118,24 @@ export function beginWalk(restore: Restore, from: SolidHead): Restore {
   return { ...restore, walk: { from, next: { number: from.number, blockId: from.blockId } } };
 }
 
+/** Where the history ends that has to be read. */
+export interface HistoryFloor {
+  /** The lowest block that is read. */
+  readonly number: number;
+  /** The first block from before this is the last one that is read. */
+  readonly timestampMs: number;
+}
+
+/** @param skewMs how far clocks may differ, where only the time tells what the backup had seen */
+export function historyFloor({ knownHead, backupAtMs }: Restore, skewMs: number): HistoryFloor {
+  if (knownHead !== null) return { number: knownHead.number + 1, timestampMs: Number.NEGATIVE_INFINITY };
+  return { number: 0, timestampMs: backupAtMs - skewMs };
+}
+
+export function isAtFloor({ number, timestampMs }: SolidHead, floor: HistoryFloor): boolean {
+  return number <= floor.number || timestampMs < floor.timestampMs;
+}
+
 /** What reading on comes to. */
 export type WalkVerdict =
   | { readonly kind: 'on'; readonly restore: Restore }
@@ -129,25 +147,20 @@ export type WalkVerdict =
  * Takes blocks into the walk whose transfers are all in the ledger by now.
  * @param blocks from the next one downwards, each the parent of the one before
  * @param recovered how many of their transfers no payment stood for
- * @param skewMs how far clocks may differ, where the walk can only end by time
  */
 export function walkOn(
   restore: Restore,
   blocks: readonly HistoryBlock[],
   recovered: number,
+  floor: HistoryFloor,
   nowMs: number,
-  skewMs: number,
 ): WalkVerdict {
-  const { walk, knownHead, backupAtMs } = restore;
+  const { walk, knownHead } = restore;
   const lowest = blocks.at(-1);
   if (walk === null || lowest === undefined) return { kind: 'on', restore };
   const next: BlockLink = { number: lowest.number - 1, blockId: lowest.parentId };
   const walked = { ...restore, walk: { ...walk, next }, recovered: restore.recovered + recovered };
-  const isEnd =
-    knownHead === null
-      ? lowest.timestampMs < backupAtMs - skewMs || lowest.number === 0
-      : next.number <= knownHead.number;
-  if (!isEnd) return { kind: 'on', restore: walked };
+  if (!isAtFloor(lowest, floor)) return { kind: 'on', restore: walked };
   if (knownHead !== null && next.number === knownHead.number && next.blockId !== knownHead.blockId) {
     return {
       kind: 'broken',

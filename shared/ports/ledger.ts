@@ -4,14 +4,7 @@ import type { Breaker, Closing, OperatorOrder, Pause, Reservation, SolidHead } f
 import type { Circuit } from '../domain/circuit.ts';
 import type { ClosedBooks } from '../domain/closings.ts';
 import type { Asset } from '../domain/money.ts';
-import type {
-  Attempt,
-  EndStatus,
-  HistoryEntry,
-  NodeAnswer,
-  Payment,
-  PaymentOrder,
-} from '../domain/payment.ts';
+import type { Attempt, EndStatus, HistoryEntry, NodeAnswer, Payment } from '../domain/payment.ts';
 import type { Restore } from '../domain/restore.ts';
 
 /**
@@ -141,11 +134,14 @@ export interface PaymentStore {
   /** The payment that signed a transaction, or that stands for it. */
   findByTransaction(txId: string): Promise<Payment | null>;
 
-  /** The oldest recovered payment that moved money, is equal to the order, and may have paid it for all that is known. */
-  findUnclaimed(order: PaymentOrder): Promise<Payment | null>;
+  /**
+   * The oldest recovered payment that moved money and stands for this.
+   * @param standsFor an order that it may have paid (`orderKey`), or the payment that it is known to have paid
+   */
+  findRecovered(standsFor: string): Promise<Payment | null>;
 
-  /** Says that it is known what a recovered payment paid. Condition: it was not. */
-  claimRecovered(paymentId: string, entry: HistoryEntry): Promise<boolean>;
+  /** Says what a recovered payment paid. Condition: it is not known yet. */
+  claimRecovered(recovered: Payment, standsFor: string, entry: HistoryEntry): Promise<boolean>;
 
   /** Ends the visits. Condition: of this generation, in this end state, and nothing is left to commit or release. */
   endVisits(guard: PaymentGuard, status: EndStatus): Promise<boolean>;

@@ -1,4 +1,5 @@
 import type { Amounts, SolidHead } from '../domain/breaker.ts';
+import type { BlockLink, HistoryBlock, HistoryFloor } from '../domain/restore.ts';
 import type { NodeTestimony, SolidBlock, Transfer } from '../domain/transfer-evidence.ts';
 import type { TronAddress } from '../domain/tron-address.ts';
 
@@ -40,6 +41,13 @@ export interface PaymentNetwork {
    * chain is that long yet, where nobody confirms its end, or out of time; a later walk goes on from there.
    */
   walkSolidBlocks(fromNumber: number, untilMs: number, knownHead: SolidHead | null): Promise<SolidBlock[]>;
+
+  /**
+   * Reads one node's solid blocks from the given one downwards, each by the id that the one above it names as its
+   * parent, for what the account has sent. The node is one that shows the pinned genesis. Ends at the floor, or out of
+   * time: a later call goes on from there.
+   */
+  readHistory(account: Account, from: BlockLink, floor: HistoryFloor): Promise<HistoryBlock[]>;
 
   /**
    * Asks every node what an account holds in solid blocks, each after reading that node's solid head: what it

@@ -35,6 +35,11 @@ export const HTTP_ERRORS = {
   payment_not_in_review: { status: 409, title: 'The payment is not under review' },
   approval_by_maker: { status: 403, title: 'Who made a payment cannot approve it' },
   order_outdated: { status: 409, title: 'The order is older than what it is about' },
+  not_reconciled: {
+    status: 409,
+    title: 'What was paid since the backup is not known yet',
+    retryAfterSeconds: 60,
+  },
   attempt_may_land: { status: 409, title: 'The transaction may still be included', retryAfterSeconds: 60 },
 
   recipient_refused: { status: 422, title: 'The recipient cannot be paid' },

@@ -9,7 +9,9 @@ import {
   isSettled,
   liveAttempt,
   type Payment,
+  type PaymentOrder,
 } from '../domain/payment.ts';
+import { describeDoubt, isClearedSince, isRecovered, orderKey } from '../domain/restore.ts';
 import {
   credible,
   doubtFee,
@@ -81,7 +83,7 @@ export async function advancePayment(
       return followAttempt(engine, payment, options);
     case 'needs_review':
       await countForReview(engine, payment);
-      return progress(await reread(engine, payment));
+      return endRecovered(engine, await reread(engine, payment), options);
     default:
       if (isSettled(payment)) await lookOnceMore(engine, payment, transferOf(engine, payment));
       if (options.leaveOpen !== true) await closeAccounts(engine, payment.id);
@@ -93,6 +95,16 @@ export async function advancePayment(
 export async function glance({ ledger }: Engine): Promise<Glance> {
   const { solidHead } = await ledger.readCircuit();
   return { nowMs: await ledger.serverTimeMs(), solidHead };
+}
+
+/** What a restored system has found on the chain is counted first, and then ends as the chain shows it. */
+async function endRecovered(engine: Engine, payment: Payment, options: AdvanceOptions): Promise<Progress> {
+  const isCounted = payment.status === 'needs_review' && payment.reservationId !== null;
+  const [attempt] = payment.attempts;
+  if (!isRecovered(payment) || !isCounted || attempt === undefined) return progress(payment);
+  const status = attempt.outcome === 'paid' ? 'confirmed' : 'failed';
+  const nowMs = await engine.ledger.serverTimeMs();
+  return end(engine, payment, options, status, payment.reason, nowMs);
 }
 
 async function lapse(engine: Engine, payment: Payment): Promise<Progress> {
@@ -113,6 +125,8 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
 
   const breaker = options.breaker ?? (await ledger.readBreaker());
   if (breaker.pause !== null) return { payment, waitsFor: paused(breaker.pause) };
+  const doubt = await findDoubt(engine, breaker, payment, payment);
+  if (doubt !== null) return end(engine, payment, options, 'needs_review', doubt, nowMs);
 
   let plan: TransferPlan | null = null;
   let waitsFor: ServiceError | null = null;
@@ -177,6 +191,23 @@ export function inFlightBeside({ books, fees }: Breaker, payment: Payment): InFl
     trxMicro: beside('TRX'),
     feeMicro: fees.outstandingMicro - (own?.feeReservedMicro ?? 0n),
   };
+}
+
+/**
+ * Whether an order may have been paid already, before the system was restored: an equal transfer was found on the
+ * chain, and nobody has said that it was another one.
+ * @param standing what is stored of it, if anything is
+ * @returns why it must not be paid before a person has looked; null where it may be
+ */
+export async function findDoubt(
+  { ledger }: Pick<Engine, 'ledger'>,
+  { restore }: Pick<Breaker, 'restore'>,
+  order: PaymentOrder,
+  standing: Payment | null,
+): Promise<string | null> {
+  if (restore === null || (standing !== null && isClearedSince(standing, restore))) return null;
+  const recovered = await ledger.findRecovered(orderKey(order));
+  return recovered === null ? null : describeDoubt(recovered);
 }
 
 /** Asked before anything is reserved, and again before each signature: the lists may have changed. */
@@ -458,7 +489,8 @@ async function end(
   const { ledger } = engine;
   // Who closes its account later has a lease on it, which goes on: nobody else need come for that.
   const closeAtMs = options.leaveOpen === true ? (payment.settleAtMs ?? nowMs) : nowMs;
-  const settleAtMs = status === 'needs_review' ? null : closeAtMs;
+  // One that is counted waits for a person alone.
+  const settleAtMs = status === 'needs_review' && payment.reservationId !== null ? null : closeAtMs;
   const ended = { status, reason, endedAtMs: Math.max(nowMs, included?.blockTimeMs ?? 0), settleAtMs };
   const how: PaymentEnd = {
     status,

@@ -16,6 +16,7 @@ import {
 import { isBatchId } from '../domain/batch.ts';
 import { type Breaker, transitionsOf } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
+import { isUnreconciled } from '../domain/restore.ts';
 import { credible } from '../domain/transfer-evidence.ts';
 import type { Engine } from './engine.ts';
 import { trip } from './trip.ts';
@@ -58,7 +59,9 @@ export async function audit(engine: Engine): Promise<AuditReport | null> {
     books.differences === null
       ? { ...last, books: { ...last.books, unclear: 'payments moved while they were being added up' } }
       : judgeBooks(last, books.differences, nowMs);
-  const wallet = await lookAtWallet(engine, record, books.breaker, nowMs);
+  const wallet = isUnreconciled(books.breaker.restore)
+    ? notComparable(record, books.breaker)
+    : await lookAtWallet(engine, record, books.breaker, nowMs);
   record = noteTransitions(wallet.record, wallet.breaker, nowMs);
 
   if (await ledger.storeAudit(owner, record)) {
@@ -140,17 +143,25 @@ async function sumHeld(
   return { held, reads };
 }
 
+interface WalletLook {
+  readonly record: AuditRecord;
+  readonly breaker: Breaker;
+  readonly reads: number;
+  readonly nodesHeard: number;
+}
+
+/** What was paid since a backup looks like a theft until it is known. */
+function notComparable(record: AuditRecord, breaker: Breaker): WalletLook {
+  const unclear = 'what was paid since the backup is not known yet';
+  return { record: { ...record, wallet: { ...record.wallet, unclear } }, breaker, reads: 0, nodesHeard: 0 };
+}
+
 async function lookAtWallet(
   engine: Engine,
   record: AuditRecord,
   before: Breaker,
   nowMs: number,
-): Promise<{
-  readonly record: AuditRecord;
-  readonly breaker: Breaker;
-  readonly reads: number;
-  readonly nodesHeard: number;
-}> {
+): Promise<WalletLook> {
   const { ledger, network, signer, rules } = engine;
   const unclear = (why: string) => ({ ...record, wallet: { ...record.wallet, unclear: why } });
   try {

@@ -2,6 +2,7 @@ import { type AuditState, describeFinding, oldTransitions } from '../domain/audi
 import type { Breaker } from '../domain/breaker.ts';
 import type { Circuit, CircuitRules } from '../domain/circuit.ts';
 import { formatAmount } from '../domain/money.ts';
+import { obstacleToResume } from '../domain/restore.ts';
 import type { TronAddress } from '../domain/tron-address.ts';
 import type { ChainStatus } from '../ports/chain-status.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -108,8 +109,12 @@ async function checkCircuit({ circuit: rules }: HealthParts, shared: Promise<Sha
   const { breaker, serverTimeMs } = await shared.catch(() => {
     throw new Error('not known while the database is away');
   });
-  const { pause, circuit } = breaker;
-  if (pause !== null) return bad(`payments are paused by ${pause.by} (${pause.reason})`);
+  const { pause, circuit, restore } = breaker;
+  if (pause !== null) {
+    const obstacle = obstacleToResume(restore);
+    const why = obstacle === null ? pause.reason : `${pause.reason}: ${obstacle}`;
+    return bad(`payments are paused by ${pause.by} (${why})`);
+  }
   return judgeCircuit(circuit, rules, serverTimeMs);
 }
 

@@ -1,7 +1,15 @@
 import { ServiceError } from '../domain/errors.ts';
 import { freeableUntilMs } from '../domain/limits.ts';
-import { type Attempt, type EndStatus, isLive, liveAttempt, type Payment } from '../domain/payment.ts';
+import {
+  type Attempt,
+  type EndStatus,
+  type HistoryEntry,
+  isLive,
+  liveAttempt,
+  type Payment,
+} from '../domain/payment.ts';
 import { PAYMENT_LIFE, takes } from '../domain/payment-life.ts';
+import { isRecovered, orderKey } from '../domain/restore.ts';
 import { advancePayment, type Progress } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
 import { refuseOutdated } from './order-age.ts';
@@ -73,7 +81,8 @@ export async function rejectPayment(engine: Engine, payment: Payment, decision: 
 }
 
 /**
- * Ends a payment under review by a person's ruling: whether its money has left the wallet.
+ * Ends a payment under review by a person's ruling: whether its money has left the wallet. So ends, too, one that is held
+ * because a restored system has found an equal transfer, where that was this very payment.
  * @throws ServiceError `payment_not_in_review`; `order_outdated` where it came under review after the ruling was
  *   given; `attempt_may_land` where it is ruled unpaid while its bytes are
  *   still valid; `too_busy` while its amount is yet to be counted
@@ -86,12 +95,22 @@ export async function resolvePayment(
 ): Promise<Payment> {
   const ruling = outcome === 'paid' ? 'resolve_paid' : 'resolve_not_paid';
   const status = PAYMENT_LIFE[ruling].to;
+  if (outcome === 'paid' && (await isKnownNow(engine, payment, decision))) return reread(engine, payment);
   if (!takes(payment.status, ruling)) {
     const isDone = payment.status === status && payment.history.some(({ event }) => event === 'resolved');
     if (isDone) return payment;
     throw refusal(ruling, payment);
   }
   refuseOutdated(decision.orderedAtMs, underReviewSinceMs(payment));
+  if (payment.status === 'awaiting_approval') {
+    const recovered = await claimFor(engine, payment, decision);
+    if (recovered === null) throw refusal(ruling, payment);
+    const paidBy = `paid by transaction ${recovered.attempts[0]?.txId}, before the system was restored`;
+    const reason = decision.reason === null ? paidBy : `${decision.reason} (${paidBy})`;
+    const paid = await close(engine, payment, status, { ...decision, reason }, 'resolved');
+    if (paid.status !== status) throw refusal(ruling, paid);
+    return paid;
+  }
   if (payment.reservationId === null) {
     throw new ServiceError('too_busy', 'Its amount is being counted; ask again.', { retryAfterSeconds: 2 });
   }
@@ -100,6 +119,42 @@ export async function resolvePayment(
   const after = await close(engine, payment, status, decision, 'resolved');
   if (after.status !== status) throw refusal(ruling, after);
   return after;
+}
+
+/**
+ * Rules that a recovered payment, which has ended as the chain shows it, paid none of the orders that are still to
+ * come: whatever it was for is dealt with, and nothing that is equal to it is held any more.
+ */
+async function isKnownNow(engine: Engine, payment: Payment, decision: Decision): Promise<boolean> {
+  if (!isRecovered(payment) || payment.status !== 'confirmed') return false;
+  await engine.ledger.claimRecovered(
+    payment,
+    payment.id,
+    await claimed(engine, decision, 'no order that is to come'),
+  );
+  return true;
+}
+
+/**
+ * Takes the recovered payment for which an order is held. It is taken first, by one order for good; should this process
+ * die then, the same ruling finds it taken for this very order.
+ */
+async function claimFor(engine: Engine, payment: Payment, decision: Decision): Promise<Payment | null> {
+  const { ledger } = engine;
+  const taken = await ledger.findRecovered(payment.id);
+  if (taken !== null) return taken;
+  for (;;) {
+    const recovered = await ledger.findRecovered(orderKey(payment));
+    if (recovered === null) return null;
+    const entry = await claimed(engine, decision, payment.id);
+    // Where another order was faster, there may be a further one.
+    if (await ledger.claimRecovered(recovered, payment.id, entry)) return recovered;
+  }
+}
+
+async function claimed({ ledger }: Engine, { by, reason }: Decision, what: string): Promise<HistoryEntry> {
+  const detail = `it paid ${what}, says ${by}${reason === null ? '' : `: ${reason}`}`;
+  return { atMs: await ledger.serverTimeMs(), event: 'claimed', detail };
 }
 
 /** Bytes are void by the time of the chain alone: while it stands still, its next block may hold them yet. */

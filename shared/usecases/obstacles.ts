@@ -4,7 +4,7 @@ import { admitCall } from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { formatAmount } from '../domain/money.ts';
 import type { PaymentOrder } from '../domain/payment.ts';
-import { judgeRecipient, limitExceeded, paused, stopped, tooBusy } from './advance-payment.ts';
+import { findDoubt, judgeRecipient, limitExceeded, paused, stopped, tooBusy } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
 import { circuitOpen } from './payment-network-with-breaker.ts';
 import { type Demand, judgeDemand, refreshSolidHead } from './reserve-and-close.ts';
@@ -13,13 +13,17 @@ import { type Demand, judgeDemand, refreshSolidHead } from './reserve-and-close.
 export interface OrderVerdict {
   /** It is never paid as things are configured. */
   readonly refusal: ServiceError | null;
-  /** A second person has to approve it first. */
-  readonly needsApproval: boolean;
+  /** Why a second person has to approve it first; null where none has to. */
+  readonly needsApproval: string | null;
 }
 
-/** Judges an order by the operator's rules: the largest payment, the recipients' lists, the need for approval. */
+/**
+ * Judges an order by the operator's rules: the largest payment, the recipients' lists, the need for approval; and by
+ * what a restored system has found to be paid.
+ */
 export async function judgeOrder(
-  engine: Pick<Engine, 'rules' | 'recipients'>,
+  engine: Pick<Engine, 'ledger' | 'rules' | 'recipients'>,
+  breaker: Pick<Breaker, 'restore'>,
   order: PaymentOrder,
 ): Promise<OrderVerdict> {
   const verdict = judgeAmount(order, engine.rules.amounts);
@@ -28,10 +32,14 @@ export async function judgeOrder(
     const message = `A single payment is at most ${formatAmount(maxMicro)} ${order.asset}.`;
     return {
       refusal: new ServiceError('above_maximum', message, { field: 'amount' }),
-      needsApproval: false,
+      needsApproval: null,
     };
   }
-  return { refusal: await judgeRecipient(engine, order), needsApproval: verdict === 'needs_approval' };
+  const doubt = await findDoubt(engine, breaker, order, null);
+  return {
+    refusal: await judgeRecipient(engine, order),
+    needsApproval: doubt ?? (verdict === 'needs_approval' ? 'it waits for approval' : null),
+  };
 }
 
 /** What a single order asks of the limits while nobody knows its fee yet. */

@@ -2,6 +2,7 @@ import { acceptFindings } from '../domain/audit.ts';
 import type { Breaker, BreakerAction } from '../domain/breaker.ts';
 import { isTripped, resetCircuit } from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
+import { obstacleToResume } from '../domain/restore.ts';
 import type { Engine } from './engine.ts';
 import { refuseOutdated } from './order-age.ts';
 import { trip } from './trip.ts';
@@ -19,6 +20,7 @@ export interface BreakerOrder {
 /**
  * Does what an operator orders. What stands already is answered as done.
  * @throws ServiceError `order_outdated` where it would lift a pause or a trip that is younger than the order;
+ *   `not_reconciled` where a restored system does not know yet what was paid since the backup;
  *   `too_busy` where rivals for the circuit never let the change through
  */
 export async function operateBreaker(
@@ -46,10 +48,12 @@ export async function operateBreaker(
 }
 
 async function resume({ ledger }: Pick<Engine, 'ledger'>, orderedAtMs: number | undefined): Promise<void> {
-  const { pause } = await ledger.readBreaker();
+  const { pause, restore } = await ledger.readBreaker();
   // A pause that comes from here on is not the one that is to be lifted.
   if (pause === null) return;
   refuseOutdated(orderedAtMs, pause.atMs);
+  const obstacle = obstacleToResume(restore);
+  if (obstacle !== null) throw new ServiceError('not_reconciled', `Payments stay paused: ${obstacle}.`);
   await ledger.setPause(null);
 }
 

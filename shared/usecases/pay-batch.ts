@@ -42,7 +42,8 @@ export async function payBatch(engine: Engine, request: PayBatchRequest): Promis
   const id = `bat_${ids.next()}`;
   const items = orders.map((order) => ({ ...order, paymentId: `pay_${ids.next()}` }));
   const demand = demandOf({ items, feeReservedMicro: 0n });
-  const obstacle = (await judgeItems(engine, orders)) ?? (await findObstacle(engine, breaker, demand, nowMs));
+  const obstacle =
+    (await judgeItems(engine, breaker, orders)) ?? (await findObstacle(engine, breaker, demand, nowMs));
   if (obstacle !== null) throw obstacle;
   const { feeMicro, refusal } = await quoteBatch(engine, breaker, demand.amounts, orders.length, id);
   if (refusal !== null) throw refusal;
@@ -109,16 +110,19 @@ function replay(standing: Claimed, fingerprint: string): PayBatchResult {
 }
 
 /** Every item must be one that may be paid at once. */
-async function judgeItems(engine: Engine, orders: readonly PaymentOrder[]): Promise<ServiceError | null> {
+async function judgeItems(
+  engine: Engine,
+  breaker: Breaker,
+  orders: readonly PaymentOrder[],
+): Promise<ServiceError | null> {
   for (const [index, order] of orders.entries()) {
-    const { refusal, needsApproval } = await judgeOrder(engine, order);
+    const { refusal, needsApproval } = await judgeOrder(engine, breaker, order);
     if (refusal !== null) {
       return new ServiceError(refusal.code, refusal.message, { field: `items[${index}].${refusal.field}` });
     }
-    if (needsApproval) {
-      return new ServiceError('approval_required', 'An amount that needs approval cannot be in a batch.', {
-        field: `items[${index}].amount`,
-      });
+    if (needsApproval !== null) {
+      const message = `What needs approval cannot be in a batch: ${needsApproval}.`;
+      return new ServiceError('approval_required', message, { field: `items[${index}].amount` });
     }
   }
   return null;

@@ -2,7 +2,7 @@ import type { Breaker } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { mayRetry, type Payment, type PaymentOrder } from '../domain/payment.ts';
 import type { Claimed } from '../ports/ledger.ts';
-import { advancePayment, type Progress } from './advance-payment.ts';
+import { advancePayment, findDoubt, type Progress } from './advance-payment.ts';
 import { afterClaim, fingerprintOf, inFlight, keyReused, referenceTaken, unclear } from './claims.ts';
 import type { Engine } from './engine.ts';
 import { demandOfOrder, findObstacle, judgeOrder } from './obstacles.ts';
@@ -41,7 +41,7 @@ export async function payOut(engine: Engine, request: PayOutRequest): Promise<Pa
   const fingerprint = fingerprintOf(order);
   const breaker = await ledger.readBreaker();
   const nowMs = await ledger.serverTimeMs();
-  const verdict = await judgeOrder(engine, order);
+  const verdict = await judgeOrder(engine, breaker, order);
   const refusal = verdict.refusal ?? (await findObstacle(engine, breaker, demandOfOrder(order), nowMs));
   if (refusal !== null) {
     // Only a new payment is turned away: one that stands already is shown as it is.
@@ -54,14 +54,14 @@ export async function payOut(engine: Engine, request: PayOutRequest): Promise<Pa
   const claim = await ledger.insertPayment(payment);
   if (claim === 'reference_taken') throw referenceTaken();
   if (claim === 'inserted') {
-    if (verdict.needsApproval) return { payment, replayed: false };
+    if (verdict.needsApproval !== null) return { payment, replayed: false };
     return pay(engine, payment, request, breaker);
   }
 
   const standing = await ledger.findByKey(caller, idempotencyKey);
   if (standing === null) throw unclear();
   if (isRefused(standing, fingerprint) && standing.kind === 'payment' && mayRetry(standing.payment)) {
-    return retry(engine, standing.payment, request, verdict.needsApproval);
+    return retry(engine, standing.payment, request, breaker, verdict.needsApproval);
   }
   return replay(engine, standing, fingerprint);
 }
@@ -105,12 +105,14 @@ async function retry(
   engine: Engine,
   refused: Payment,
   request: PayOutRequest,
-  needsApproval: boolean,
+  breaker: Breaker,
+  needsApproval: string | null,
 ): Promise<PayOutResult> {
   const { ledger, rules } = engine;
   const nowMs = await ledger.serverTimeMs();
-  // Who has approved this very order has done so for good.
-  const waits = needsApproval && refused.approvedBy === null;
+  const doubt = await findDoubt(engine, breaker, refused, refused);
+  // Who has approved this very order has done so for good; but not whoever did so before the system was restored.
+  const waits = doubt !== null || (needsApproval !== null && refused.approvedBy === null);
   const payByMs = nowMs + (waits ? rules.approveByMs : rules.payByMs);
   const opened = await ledger.retryRefused(
     guardOf(refused),
@@ -123,7 +125,7 @@ async function retry(
         detail: 'asked again with the same key',
       },
       settleAtMs: waits ? payByMs : nowMs + rules.leaseMs,
-      reason: null,
+      reason: waits ? (doubt ?? needsApproval) : null,
     },
   );
   if (!opened) throw inFlight();
@@ -148,11 +150,12 @@ function newPayment(
   { ids, rules }: Engine,
   { order, caller, idempotencyKey }: PayOutRequest,
   fingerprint: string,
-  needsApproval: boolean,
+  needsApproval: string | null,
   nowMs: number,
 ): Payment {
-  const payByMs = nowMs + (needsApproval ? rules.approveByMs : rules.payByMs);
-  const status = needsApproval ? 'awaiting_approval' : 'accepted';
+  const waits = needsApproval !== null;
+  const payByMs = nowMs + (waits ? rules.approveByMs : rules.payByMs);
+  const status = waits ? 'awaiting_approval' : 'accepted';
   return {
     ...order,
     id: `pay_${ids.next()}`,
@@ -173,8 +176,8 @@ function newPayment(
     createdAtMs: nowMs,
     payByMs,
     endedAtMs: null,
-    reason: needsApproval ? 'it waits for approval' : null,
-    settleAtMs: needsApproval ? payByMs : nowMs + rules.leaseMs,
+    reason: needsApproval,
+    settleAtMs: waits ? payByMs : nowMs + rules.leaseMs,
     leaseOwner: ids.next(),
     lastBroadcastAtMs: null,
   };

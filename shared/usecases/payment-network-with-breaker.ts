@@ -62,6 +62,7 @@ export function withBreaker(
     takeTestimony: (txId, knownHead) => guarded(() => network.takeTestimony(txId, knownHead)),
     walkSolidBlocks: (fromNumber, untilMs, knownHead) =>
       guarded(() => network.walkSolidBlocks(fromNumber, untilMs, knownHead)),
+    readHistory: (account, from, floor) => guarded(() => network.readHistory(account, from, floor)),
     readHoldings: (account, knownHead) => guarded(() => network.readHoldings(account, knownHead)),
   };
 

@@ -23,7 +23,7 @@ export async function quote(engine: Engine, order: PaymentOrder): Promise<Quote>
   const { ledger, network, rules } = engine;
   const breaker = await ledger.readBreaker();
   const nowMs = await ledger.serverTimeMs();
-  const { refusal, needsApproval } = await judgeOrder(engine, order);
+  const { refusal, needsApproval } = await judgeOrder(engine, breaker, order);
   let obstacle = refusal ?? (await findObstacle(engine, breaker, demandOfOrder(order), nowMs));
   let plan: TransferPlan | null = null;
   try {
@@ -47,7 +47,7 @@ export async function quote(engine: Engine, order: PaymentOrder): Promise<Quote>
     order,
     plan,
     leftMicro: { hour: left('hour', hourlyMicro), day: left('day', dailyMicro) },
-    needsApproval,
+    needsApproval: needsApproval !== null,
     obstacle,
   };
 }

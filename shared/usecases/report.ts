@@ -10,6 +10,7 @@ import {
   type LimitWindows,
 } from '../domain/limits.ts';
 import { ASSETS, type Asset } from '../domain/money.ts';
+import { blocksLeft, type Restore } from '../domain/restore.ts';
 import type { PaymentReports, StatusSum } from '../ports/payment-reports.ts';
 
 export const PERIODS = ['hour', 'day', 'week', 'month'] as const;
@@ -46,6 +47,8 @@ export interface Standing {
   readonly circuit: CircuitStanding;
   /** An operator's pause; null where there is none. */
   readonly pause: Pause | null;
+  /** Where the database was put back from a backup; null where it never was. */
+  readonly restore: RestoreStanding | null;
   /** What a person ordered of the breaker last. */
   readonly lastOrder: OperatorOrder | null;
   /** All fees against their daily cap, in sun. */
@@ -58,6 +61,17 @@ export interface Standing {
   readonly transitions: number;
   readonly solidHead: { readonly number: number; readonly ageMs: number } | null;
   readonly audit: AuditStanding;
+}
+
+/** How far a restored system knows what was paid since the backup. */
+export interface RestoreStanding {
+  readonly backupAtMs: number;
+  readonly restoredAtMs: number;
+  /** Null while the wallet's history is being read; until then payments cannot be resumed. */
+  readonly reconciledAtMs: number | null;
+  readonly blocksLeft: number | null;
+  /** Transfers that no payment stood for. */
+  readonly recovered: number;
 }
 
 /** What the last audits have found. */
@@ -150,6 +164,7 @@ async function readStanding(reports: PaymentReports, rules: ReportRules, nowMs: 
   return {
     circuit: describeCircuit(breaker.circuit, rules.circuit),
     pause: breaker.pause,
+    restore: describeRestore(breaker.restore),
     lastOrder: breaker.lastOrder,
     limits: describeLimits(breaker, rules, nowMs),
     fees: describeFees(breaker, rules, nowMs),
@@ -173,6 +188,12 @@ async function readStanding(reports: PaymentReports, rules: ReportRules, nowMs: 
       wallet: describeComparison(audit.wallet, nowMs),
     },
   };
+}
+
+function describeRestore(restore: Restore | null): RestoreStanding | null {
+  if (restore === null) return null;
+  const { backupAtMs, restoredAtMs, reconciledAtMs, recovered } = restore;
+  return { backupAtMs, restoredAtMs, reconciledAtMs, blocksLeft: blocksLeft(restore), recovered };
 }
 
 function describeComparison({ clearAtMs, unclear }: AuditState, nowMs: number): ComparisonStanding {

@@ -31,6 +31,7 @@ import {
   isSettled,
   type Payment,
 } from '../domain/payment.ts';
+import { isRecovered } from '../domain/restore.ts';
 import {
   closingOf,
   isReservation,
@@ -435,7 +436,8 @@ export async function resolveTransition(
     }
     return true;
   }
-  const isReview = payment.status === 'needs_review';
+  // What was recovered is visited once more, to end as the chain shows it.
+  const isReview = payment.status === 'needs_review' && !isRecovered(payment);
   const change: PaymentChange = {
     entry: { atMs: nowMs, event: 'reserved', detail: 'a reservation left over by a crash was taken up' },
     settleAtMs: isReview ? null : Math.min(payment.settleAtMs ?? nowMs, nowMs + rules.revisitMs),

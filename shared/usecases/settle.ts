@@ -2,12 +2,14 @@ import { isBatchId } from '../domain/batch.ts';
 import type { Breaker } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { END_STATUSES, isLive, isSettled, type Payment } from '../domain/payment.ts';
+import { isUnreconciled } from '../domain/restore.ts';
 import { judgeBatchTransition, judgeTransition } from '../domain/transition-rules.ts';
 import type { Lease } from '../ports/ledger.ts';
 import { advancePayment, type Glance } from './advance-payment.ts';
 import { type AuditReport, audit } from './audit.ts';
 import type { Engine } from './engine.ts';
 import { advanceBatch, resolveBatchTransition } from './pay-batch.ts';
+import { type ReconciliationReport, reconcile } from './reconcile.ts';
 import { closeAccounts, refreshSolidHead, resolveTransition } from './reserve-and-close.ts';
 
 /** What one run did, in counts. */
@@ -25,6 +27,8 @@ export interface SettleReport {
   readonly errors: number;
   /** Whether work was left because the run had reached its bounds. */
   readonly more: boolean;
+  /** Null where nothing has to be found out. */
+  readonly reconciliation: ReconciliationReport | null;
   /** Null where none was due. */
   readonly audit: AuditReport | null;
 }
@@ -40,7 +44,7 @@ const PAGE = 50;
 /** Visits at once: the chain's answers are what a visit waits for. */
 const VISITS_AT_ONCE = 8;
 
-/** Told of what failed unexpectedly: a payment's or batch's id, or `audit`. */
+/** Told of what failed unexpectedly: a payment's or batch's id, `audit` or `reconciliation`. */
 export type OnError = (what: string, error: unknown) => void;
 
 /**
@@ -78,6 +82,7 @@ const NOTHING_DONE: SettleReport = {
   waiting: {},
   errors: 0,
   more: false,
+  reconciliation: null,
   audit: null,
 };
 
@@ -93,6 +98,9 @@ async function runOnce(
 ): Promise<{ readonly report: SettleReport; readonly isQuiet: boolean }> {
   const { ledger, clock, ids, rules } = engine;
   const breaker = await ledger.readBreaker();
+  const { restore } = breaker;
+  // Half of the payments are not back yet: nothing can be told of the others.
+  if (restore !== null && !restore.isLoaded) return { report: NOTHING_DONE, isQuiet: false };
   const transitions = await resolveLeftovers(engine, breaker, onError);
   const ended: Record<string, number> = {};
   const waiting: Record<string, number> = {};
@@ -131,6 +139,14 @@ async function runOnce(
   }
   // While the circuit is not closed, a run with nothing to pay still asks whether the network is back.
   if (!headAsked && !more && breaker.circuit.kind !== 'closed') await refreshSolidHead(engine);
+  let reconciliation: ReconciliationReport | null = null;
+  if (restore !== null && isUnreconciled(restore)) {
+    await attempt('reconciliation', async () => {
+      reconciliation = await reconcile(engine, restore, bounds.deadlineMs);
+      const { waitsFor } = reconciliation;
+      if (waitsFor !== null) waiting[waitsFor.code] = (waiting[waitsFor.code] ?? 0) + 1;
+    });
+  }
   let audited: AuditReport | null = null;
   await attempt('audit', async () => {
     audited = await audit(engine);
@@ -143,10 +159,15 @@ async function runOnce(
     waiting,
     errors,
     more,
+    reconciliation,
     audit: audited,
   };
   const isQuiet =
-    breaker.transitions.length === 0 && breaker.circuit.kind === 'closed' && errors === 0 && !more;
+    !isUnreconciled(restore) &&
+    breaker.transitions.length === 0 &&
+    breaker.circuit.kind === 'closed' &&
+    errors === 0 &&
+    !more;
   return { report, isQuiet };
 
   async function visit(payment: Payment, glance: Glance): Promise<Payment> {

@@ -107,6 +107,7 @@ const TURNING_POINTS: Readonly<Record<ChaosFunction, readonly string[]>> = {
     'recordBroadcast',
     'takeTestimony',
     'walkSolidBlocks',
+    'readHistory',
     'reaccept',
     'closePayment',
     'pushClosings',

@@ -124,6 +124,7 @@ export class LoneProcess {
       },
       takeTestimony: async (txId) => testify(this.#chain, txId, this.#tick, 'true'),
       walkSolidBlocks: async () => [],
+      readHistory: async () => [],
       readHoldings: async () => [],
     };
     return {

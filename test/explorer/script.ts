@@ -40,6 +40,7 @@ const METHODS: Record<Call['port'], readonly string[]> = {
     'broadcast',
     'takeTestimony',
     'walkSolidBlocks',
+    'readHistory',
     'readHoldings',
   ],
   eyes: ['seePaid'],

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { startDatabase } from '../../deploy/local/database/start-database.ts';
 import { connectMongo } from '../../shared/adapters/mongo/connect.ts';
+import { BREAKER_ID, type BreakerDocument, restoredBreaker } from '../../shared/adapters/mongo/documents.ts';
 import { mongoLedger } from '../../shared/adapters/mongo/mongo-ledger.ts';
 import { type AuditRecord, NEW_AUDIT } from '../../shared/domain/audit.ts';
 import type { Batch } from '../../shared/domain/batch.ts';
@@ -9,6 +10,7 @@ import { type Closing, type Reservation, TRANSITIONS_MAX } from '../../shared/do
 import { openCircuit } from '../../shared/domain/circuit.ts';
 import { closeBooks } from '../../shared/domain/closings.ts';
 import { LIMIT_WINDOWS } from '../../shared/domain/limits.ts';
+import { orderKey, RECOVERED, restored } from '../../shared/domain/restore.ts';
 import type { Ledger, ReservationRoom } from '../../shared/ports/ledger.ts';
 import { useDatabase } from '../support/database.ts';
 import { memoryLedger } from '../support/memory-ledger.ts';
@@ -703,4 +705,109 @@ it('a ledger that has payments but has lost its breaker document refuses to go o
   await ledger.insertPayment(payment());
   await db.collection('breaker').deleteMany({});
   await expect(ledger.readBreaker()).rejects.toMatchObject({ code: 'store_unavailable' });
+});
+
+const marks = { restoreId: 'restore-1', backupAtMs: START_MS, restoredAtMs: START_MS + 1, isLoaded: true };
+
+describe.each([
+  [
+    'on MongoDB',
+    async (isLoaded: boolean) => {
+      const db = database.connect();
+      const ledger = mongoLedger(db);
+      await ledger.readBreaker();
+      const breaker = db.collection<BreakerDocument>('breaker');
+      const fresh = await breaker.findOne({ _id: BREAKER_ID });
+      if (fresh === null) throw new Error('there is no breaker document');
+      await breaker.replaceOne({ _id: BREAKER_ID }, restoredBreaker(fresh, { ...marks, isLoaded }));
+      return ledger;
+    },
+  ],
+  [
+    'in memory',
+    async (isLoaded: boolean) => {
+      const ledger = memoryLedger(() => START_MS);
+      ledger.breaker = restored(ledger.breaker, { ...marks, isLoaded });
+      return ledger;
+    },
+  ],
+])('a restored ledger %s', (_, open: (isLoaded: boolean) => Promise<Ledger>) => {
+  const head = { number: 70, blockId: '7'.repeat(64), timestampMs: START_MS };
+  const link = (number: number) => ({ number, blockId: String(number).padStart(64, '0') });
+
+  it('is resumed only once its history is read, one step after the other', async () => {
+    const ledger = await open(true);
+    const { restore: first, pause } = await ledger.readBreaker();
+    if (first === null) throw new Error('it is not marked');
+    expect(pause).toMatchObject({ by: 'restore', atMs: START_MS + 1 });
+    expect(first).toMatchObject({ backupAtMs: START_MS, knownHead: null, walk: null, reconciledAtMs: null });
+    expect(await ledger.setPause(null)).toBe(false);
+    const second = { ...first, walk: { from: head, next: link(70) } };
+    expect(await ledger.moveRestore(second, first)).toBe(false);
+    expect(await ledger.moveRestore({ ...first, id: 'another' }, second)).toBe(false);
+    expect(await ledger.moveRestore(first, second)).toBe(true);
+    expect(await ledger.moveRestore(first, second)).toBe(false);
+    const third = { ...first, walk: { from: head, next: link(69) }, recovered: 2 };
+    expect(await ledger.moveRestore(second, third)).toBe(true);
+    expect((await ledger.readBreaker()).restore).toEqual(third);
+    expect(await ledger.setPause(null)).toBe(false);
+    const last = { ...third, reconciledAtMs: START_MS + 9 };
+    expect(await ledger.moveRestore(third, last)).toBe(true);
+    expect(await ledger.moveRestore(third, last)).toBe(false);
+    expect(await ledger.setPause(null)).toBe(true);
+    expect((await ledger.readBreaker()).pause).toBeNull();
+  });
+
+  it('does not begin before all payments are back', async () => {
+    const ledger = await open(false);
+    const { restore } = await ledger.readBreaker();
+    if (restore === null) throw new Error('it is not marked');
+    const begun = { ...restore, walk: { from: head, next: link(70) } };
+    expect(await ledger.moveRestore(restore, begun)).toBe(false);
+    expect(await ledger.setPause(null)).toBe(false);
+  });
+
+  it('keeps what was found on the chain, once a transaction, until it is known what that paid', async () => {
+    const ledger = await open(true);
+    const own = payment({ status: 'broadcast', attempts: [attempt({ txId: 'a'.repeat(64) })] });
+    await ledger.insertPayment(own);
+    expect(await ledger.findByTransaction('a'.repeat(64))).toEqual(own);
+    expect(await ledger.findByTransaction('b'.repeat(64))).toBeNull();
+    const found = (txId: string, outcome: 'paid' | 'reverted' = 'paid') =>
+      payment({
+        caller: RECOVERED,
+        idempotencyKey: txId,
+        status: outcome === 'paid' ? 'confirmed' : 'failed',
+        amountMicro: 5n,
+        attempts: [attempt({ txId, outcome })],
+      });
+    expect(await ledger.insertPayment(found('a'.repeat(64)))).not.toBe('inserted');
+    const [first, second] = [found('c'.repeat(64)), found('d'.repeat(64))].sort((a, b) =>
+      a.id < b.id ? -1 : 1,
+    );
+    if (first === undefined || second === undefined) throw new Error('there are two');
+    for (const each of [second, first, found('e'.repeat(64), 'reverted')]) {
+      expect(await ledger.insertPayment(each)).toBe('inserted');
+    }
+    expect(await ledger.insertPayment({ ...first, id: 'pay_other' })).toBe('exists');
+
+    const order = { asset: 'USDT', amountMicro: 5n, recipient: RECIPIENT, reference: null } as const;
+    const entry = { atMs: START_MS + 5, event: 'claimed', detail: 'it paid that' };
+    expect(await ledger.findRecovered(orderKey({ ...order, amountMicro: 6n }))).toBeNull();
+    expect(await ledger.findRecovered(orderKey(order))).toEqual(first);
+    expect(await ledger.claimRecovered(first, 'pay_x', entry)).toBe(true);
+    expect(await ledger.claimRecovered(first, 'pay_y', entry)).toBe(false);
+    expect(await ledger.findRecovered('pay_x')).toEqual({ ...first, history: [...first.history, entry] });
+    expect(await ledger.findRecovered(orderKey(order))).toEqual(second);
+    expect(await ledger.claimRecovered(second, 'pay_y', entry)).toBe(true);
+    expect(await ledger.findRecovered(orderKey(order))).toBeNull();
+  });
+
+  it('forgets an old approval of what has to be approved anew', async () => {
+    const ledger = await open(true);
+    const refused = payment({ status: 'refused', approvedBy: 'approver' });
+    await ledger.insertPayment(refused);
+    expect(await ledger.retryRefused(guardOf(refused), 'awaiting_approval', START_MS, change())).toBe(true);
+    expect((await ledger.findPayment(refused.id))?.approvedBy).toBeNull();
+  });
 });

@@ -1,5 +1,6 @@
 import type { Amounts, SolidHead } from '../../shared/domain/breaker.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
+import { type HistoryBlock, isAtFloor, type OutgoingTransfer } from '../../shared/domain/restore.ts';
 import type { NodeTestimony, SolidBlock, Transfer } from '../../shared/domain/transfer-evidence.ts';
 import type { TronAddress } from '../../shared/domain/tron-address.ts';
 import type {
@@ -248,6 +249,17 @@ export class ForkingChain {
           const solidHead = this.#solidHeadOf(node, provenBy);
           return { node: node.name, solidHead, amounts: this.#holdingsAt(solidHead.number) };
         }),
+      readHistory: async (_, from, floor) => {
+        this.#firstNode();
+        const blocks: HistoryBlock[] = [];
+        for (let { number } = from; number >= 0; number -= 1) {
+          const { blockId, parentId, timestampMs, txIds } = this.#at(number);
+          const transfers = txIds.flatMap((txId) => this.#outgoing(txId));
+          blocks.push({ number, blockId, parentId, timestampMs, transfers });
+          if (isAtFloor({ number, blockId, timestampMs }, floor)) break;
+        }
+        return blocks;
+      },
       walkSolidBlocks: async (fromNumber, untilMs, knownHead) => {
         const walks = this.#fromEach(knownHead, (node) => {
           const solidHead = this.#solidHeadOf(node, provenBy);
@@ -263,6 +275,28 @@ export class ForkingChain {
         return [];
       },
     };
+  }
+
+  #outgoing(txId: string): OutgoingTransfer[] {
+    const found = this.included.get(txId);
+    if (found === undefined) return [];
+    const { transaction, reverted, feeMicro } = found;
+    const { transfer, expirationMs, feeLimitMicro } = transaction;
+    const { asset, amountMicro, recipient } = transfer;
+    return [
+      {
+        txId,
+        bytes: Buffer.from(txId),
+        asset,
+        amountMicro,
+        recipient,
+        succeeded: !reverted,
+        feeMicro,
+        feeLimitMicro,
+        signedAtMs: expirationMs,
+        expirationMs,
+      },
+    ];
   }
 
   /** What each node answers that is there, and not behind the last solid block that was seen. */

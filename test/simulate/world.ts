@@ -293,6 +293,8 @@ export class SimulatedWorld {
       takeTestimony: (txId, knownHead) => dial('takeTestimony', () => chain.takeTestimony(txId, knownHead)),
       readHoldings: (account, knownHead) =>
         dial('readHoldings', () => chain.readHoldings(account, knownHead)),
+      readHistory: (account, from, floor) =>
+        dial('readHistory', () => chain.readHistory(account, from, floor)),
       walkSolidBlocks: (fromNumber, untilMs, knownHead) =>
         dial('walkSolidBlocks', () => chain.walkSolidBlocks(fromNumber, untilMs, knownHead)),
     };

@@ -40,7 +40,7 @@ const ABSENT = {
   txIds: undefined,
   referenceKeys: undefined,
   isHeld: undefined,
-  unclaimedOrder: undefined,
+  standsFor: undefined,
 };
 
 /** Two payments never share the values of both; and of the arrays they share no element. */

@@ -2,6 +2,12 @@ import { createHash } from 'node:crypto';
 import type { Amounts, SolidHead } from '../../shared/domain/breaker.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
 import type { Asset } from '../../shared/domain/money.ts';
+import {
+  type HistoryBlock,
+  type HistoryFloor,
+  isAtFloor,
+  type OutgoingTransfer,
+} from '../../shared/domain/restore.ts';
 import type { NodeTestimony, SolidBlock, Transfer } from '../../shared/domain/transfer-evidence.ts';
 import type { TronAddress } from '../../shared/domain/tron-address.ts';
 import type {
@@ -27,6 +33,8 @@ export interface Pending {
 
 /** What the wallet holds of each asset before anything happens. */
 const WALLET_MICRO = 1_000_000_000_000n;
+/** Blocks of one answer, so that a history takes several. */
+const HISTORY_BLOCKS_MAX = 7;
 /** What every transfer burns, landed or reverted. */
 const FEE_MICRO = 345_000n;
 
@@ -55,6 +63,8 @@ export class SimulatedChain {
   reverts = false;
   /** The nodes that are asked for testimony. */
   nodes: NodeView[] = [(truth) => truth];
+  /** What a node makes of the history that it is to show. */
+  historyView: (truth: HistoryBlock[]) => HistoryBlock[] = (truth) => truth;
   /** What a node makes of the blocks that it is to show. */
   walkView: (truth: SolidBlock[]) => SolidBlock[] = (truth) => truth;
   readonly solidLag = 2;
@@ -145,6 +155,7 @@ export class SimulatedChain {
         ),
       walkSolidBlocks: (fromNumber, untilMs) =>
         answering(() => this.walkView(this.#walk(fromNumber, untilMs))),
+      readHistory: (_, from, floor) => answering(() => this.historyView(this.#readBack(from.number, floor))),
       readHoldings: () =>
         answering(() => [{ node: 'simulated', solidHead: this.solidHead, amounts: this.holdings }]),
     };
@@ -228,6 +239,35 @@ export class SimulatedChain {
   #show(number: number): SolidBlock {
     const parentId = this.blocks[number - 1]?.blockId ?? '';
     return { ...at(this.blocks, number), parentId, isBound: true };
+  }
+
+  #readBack(fromNumber: number, floor: HistoryFloor): HistoryBlock[] {
+    const blocks: HistoryBlock[] = [];
+    for (let number = fromNumber; number >= 0 && blocks.length < HISTORY_BLOCKS_MAX; number -= 1) {
+      const { isBound: _, txIds, ...shown } = this.#show(number);
+      blocks.push({ ...shown, transfers: txIds.map((txId) => this.#outgoing(txId)) });
+      if (isAtFloor(shown, floor)) break;
+    }
+    return blocks;
+  }
+
+  #outgoing(txId: string): OutgoingTransfer {
+    const found = this.included.get(txId);
+    if (found === undefined) throw new RangeError(`nothing is known of ${txId}`);
+    const { transfer, expirationMs } = found.pending;
+    const { asset, amountMicro, recipient } = transfer;
+    return {
+      txId,
+      bytes: Buffer.from(txId),
+      asset,
+      amountMicro,
+      recipient,
+      succeeded: !found.reverted,
+      feeMicro: FEE_MICRO,
+      feeLimitMicro: 10_000_000n,
+      signedAtMs: expirationMs - 60_000,
+      expirationMs,
+    };
   }
 
   #walk(fromNumber: number, untilMs: number): SolidBlock[] {

@@ -26,8 +26,11 @@ export interface PaymentDocument extends Omit<Payment, 'id' | 'settleAtMs'> {
   readonly referenceKeys?: readonly string[];
   /** Absent where no reservation of it stands, so that a sparse index holds just what must add up. */
   readonly isHeld?: true;
-  /** The order that a recovered payment may have paid; absent once a person has said which, and for all others. */
-  readonly unclaimedOrder?: string;
+  /**
+   * Of a recovered payment, the order that it may have paid; or the id of the payment that it paid, once a person has
+   * said so. Absent for all others.
+   */
+  readonly standsFor?: string;
 }
 
 /**
@@ -159,7 +162,7 @@ export function paymentDocument(payment: Payment, claimsReference: boolean): Pay
     ...(claimsReference && reference !== null ? { referenceKeys: [referenceKey(caller, reference)] } : {}),
     ...(holdsReservation(payment) ? { isHeld: true as const } : {}),
     ...(attempts.length === 0 ? {} : { txIds: attempts.map(({ txId }) => txId) }),
-    ...(isRecovered(payment) ? { unclaimedOrder: orderKey(payment) } : {}),
+    ...(isRecovered(payment) ? { standsFor: orderKey(payment) } : {}),
   };
 }
 

@@ -295,21 +295,21 @@ export function documentLedger(store: DocumentStore): Ledger {
       return found === null ? null : paymentFrom(found);
     },
 
-    async findUnclaimed(order) {
+    async findRecovered(standsFor) {
       const [oldest] = await store.find<PaymentDocument>(
         PAYMENTS,
-        { unclaimedOrder: orderKey(order), status: { $ne: PAYMENT_LIFE.revert.to } },
+        { standsFor, status: { $ne: PAYMENT_LIFE.revert.to } },
         { sort: { _id: 1 }, limit: 1 },
       );
       return oldest === undefined ? null : paymentFrom(oldest);
     },
 
-    claimRecovered(paymentId, entry) {
+    claimRecovered(recovered, standsFor, entry) {
       return isDone(
         store.updateOne(
           PAYMENTS,
-          { _id: paymentId, unclaimedOrder: { $exists: true } },
-          { $unset: { unclaimedOrder: '' }, $push: { history: newest([entry], HISTORY_MAX) } },
+          { _id: recovered.id, standsFor: orderKey(recovered) },
+          { $set: { standsFor }, $push: { history: newest([entry], HISTORY_MAX) } },
         ),
       );
     },
@@ -430,6 +430,8 @@ export function documentLedger(store: DocumentStore): Ledger {
           feeReservedMicro: 0n,
           endedAtMs: null,
           payByMs,
+          // Who approved it before has not approved this.
+          ...(status === 'awaiting_approval' ? { approvedBy: null } : {}),
         },
       });
     },

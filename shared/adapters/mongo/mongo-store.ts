@@ -121,7 +121,7 @@ async function prepare(
       { key: { referenceKeys: 1 }, name: 'one_payment_per_reference', unique: true, sparse: true },
       { key: { settleAtMs: 1 }, name: 'unfinished_by_next_visit', sparse: true },
       { key: { isHeld: 1 }, name: 'held_reservations', sparse: true },
-      { key: { unclaimedOrder: 1 }, name: 'unclaimed_recovered', sparse: true },
+      { key: { standsFor: 1 }, name: 'recovered_by_what_they_stand_for', sparse: true },
       { key: { createdAtMs: -1, _id: -1 }, name: 'newest_first' },
       { key: { caller: 1, reference: 1 }, name: 'by_reference' },
     ]),

@@ -19,6 +19,7 @@ export function withCallDeadline(network: PaymentNetwork, callMs: number): Payme
     broadcast: bounded(network.broadcast),
     takeTestimony: bounded(network.takeTestimony),
     walkSolidBlocks: bounded(network.walkSolidBlocks),
+    readHistory: bounded(network.readHistory),
     readHoldings: bounded(network.readHoldings),
   };
 }

@@ -45,6 +45,7 @@ import {
   tokenTransferCost,
   trxTransferCost,
 } from './transfer-costs.ts';
+import { WalletHistory } from './wallet-history.ts';
 
 export interface TronNetworkSettings {
   /** At least one; the first that answers is asked, all of them where it says so. */
@@ -69,6 +70,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   const { nodes, clock } = settings;
   const genuine = new GenuineNodes(nodes, settings.genesisBlockId);
   const solidBlocks = new SolidBlocks();
+  const history = new WalletHistory(genuine, clock);
   // By node, so that what a node of another network said is never used for this one.
   const prices = new Map<NodeClient, { readonly value: ChainPrices; readonly readAtMs: number }>();
 
@@ -161,6 +163,8 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     },
 
     takeTestimony: (txId, knownHead) => fromEach((node) => testify(node, txId, knownHead)),
+
+    readHistory: (account, from, floor) => history.read(account, from, floor),
 
     readHoldings: (account, knownHead) => fromEach((node) => readHoldingsOn(node, account, knownHead)),
 

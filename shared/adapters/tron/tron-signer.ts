@@ -6,7 +6,7 @@ import { addressFromHex, addressToHex, addressToWord, type TronAddress } from '.
 import type { SignedTransaction, Signer, TransferPlan } from '../../ports/payment-network.ts';
 
 /** `transfer(address,uint256)`, the first four bytes of its keccak hash. */
-const TRANSFER_SELECTOR = 'a9059cbb';
+export const TRANSFER_SELECTOR = 'a9059cbb';
 
 /** The address that a private key pays from, or undefined where it is no secp256k1 key (64 hex characters). */
 export function addressOfKey(privateKeyHex: string): TronAddress | undefined {

@@ -30,10 +30,10 @@ beforeAll(async () => {
 });
 afterAll(() => chain.dispose());
 
-async function sign(asset: Transfer['asset']) {
+async function sign(asset: Transfer['asset'], amountMicro = 2_500_000n) {
   const transfer: Transfer = {
     asset,
-    amountMicro: 2_500_000n,
+    amountMicro,
     sender: address(chain.wallet.address),
     recipient: address(chain.alice.address),
     contract: address(chain.usdtAddress),
@@ -56,7 +56,7 @@ async function sign(asset: Transfer['asset']) {
     const [testimony] = await network.takeTestimony(txId, plan.referenceBlock);
     return testimony === undefined ? undefined : judgeTestimony(transfer, txId, testimony, 2);
   };
-  return { txId, bytes, proven, judged };
+  return { transfer, txId, bytes, expirationMs, proven, judged };
 }
 
 describe.each(['TRX', 'USDT'] as const)('%s on the development chain', (asset) => {
@@ -79,5 +79,51 @@ describe.each(['TRX', 'USDT'] as const)('%s on the development chain', (asset) =
     await chain.produce(3);
     expect(await judged()).toMatchObject({ kind: 'absent' });
     expect(await proven()).toBe(true);
+  });
+});
+
+describe("the wallet's history on the development chain", () => {
+  it('shows each transfer that the wallet signed, as it was sent, and nothing else', async () => {
+    const before = await network.readSolidHead();
+    const sent = [await sign('USDT'), await sign('TRX')];
+    for (const { bytes, txId } of sent) await network.broadcast(bytes, txId);
+    await chain.produce(1);
+    // More than the wallet has left by the time that it is included.
+    const all = await network.readHoldings(
+      { address: address(chain.wallet.address), contract: address(chain.usdtAddress) },
+      null,
+    );
+    const rest = await sign('USDT', (all[0]?.amounts.USDT ?? 0n) - 2_500_000n);
+    const tooMuch = await sign('USDT', (all[0]?.amounts.USDT ?? 0n) - 2_500_001n);
+    for (const { bytes, txId } of [rest, tooMuch]) await network.broadcast(bytes, txId);
+    await chain.produce(4);
+
+    const head = await network.readSolidHead();
+    const account = { address: address(chain.wallet.address), contract: address(chain.usdtAddress) };
+    const floor = { number: before.number + 1, timestampMs: 0 };
+    const blocks = await network.readHistory(account, head, floor);
+    expect(blocks.map(({ number }) => number)).toEqual(
+      Array.from({ length: head.number - before.number }, (_, below) => head.number - below),
+    );
+    expect(blocks.at(-1)?.parentId).toBe(before.blockId);
+    const found = blocks.toReversed().flatMap(({ transfers }) => transfers);
+    expect(found.map(({ txId }) => txId).sort()).toEqual(
+      [...sent, rest, tooMuch].map(({ txId }) => txId).sort(),
+    );
+    for (const { transfer, txId, bytes, expirationMs } of [...sent, rest, tooMuch]) {
+      const shown = found.find((one) => one.txId === txId);
+      expect(shown).toMatchObject({
+        asset: transfer.asset,
+        amountMicro: transfer.amountMicro,
+        recipient: transfer.recipient,
+        succeeded: txId !== tooMuch.txId,
+        expirationMs,
+      });
+      expect(Buffer.from(shown?.bytes ?? [])).toEqual(Buffer.from(bytes));
+    }
+    const bystander = { ...account, address: address(chain.alice.address) };
+    expect((await network.readHistory(bystander, head, floor)).flatMap(({ transfers }) => transfers)).toEqual(
+      [],
+    );
   });
 });

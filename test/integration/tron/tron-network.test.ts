@@ -901,3 +901,72 @@ describe('preparing a TRX transfer', () => {
     });
   });
 });
+
+describe("reading a wallet's history", () => {
+  const account = { address: transfer.sender, contract: transfer.contract };
+  const floor = { number: 60, timestampMs: 0 };
+
+  it('goes down block by block, each by the id that the one above it names', async () => {
+    const blocks = await network().readHistory(account, solidHead, floor);
+    expect(blocks.map(({ number }) => number)).toEqual(Array.from({ length: 41 }, (_, below) => 100 - below));
+    expect(blocks.at(-1)).toMatchObject({ blockId: blockIdOf(60), parentId: blockIdOf(59), transfers: [] });
+    expect(nodes[1].asked).toEqual([]);
+  });
+
+  it('ends at the first block from before the time that it goes down to', async () => {
+    const until = { number: 0, timestampMs: START_MS + 90 * 3_000 };
+    const blocks = await network().readHistory(account, solidHead, until);
+    expect(blocks.at(-1)?.number).toBe(89);
+  });
+
+  it('goes on from where the time was over', async () => {
+    const table = nodes[0].table['/walletsolidity/getblockbynum'] as (body: object) => unknown;
+    set(nodes[0], '/walletsolidity/getblockbynum', (body: object) => {
+      nowMs += 1_000;
+      return table(body);
+    });
+    const first = await network().readHistory(account, solidHead, floor);
+    expect(first.length).toBeGreaterThan(0);
+    expect(first.length).toBeLessThan(41);
+    const last = first.at(-1);
+    const next = { number: (last?.number ?? 0) - 1, blockId: last?.parentId ?? '' };
+    const second = await network().readHistory(account, next, floor);
+    expect(second[0]?.number).toBe(next.number);
+  });
+
+  it.each<[string, (node: FakeNode) => void]>([
+    ['does not have a block', (node) => showSolid(node, 90)],
+    [
+      'shows another block in the middle',
+      (node) => {
+        set(
+          node,
+          '/walletsolidity/getblockbynum',
+          blocksUpTo(SOLID_HEIGHT, { 77: block(77, { seed: 'a fork' }) }),
+        );
+      },
+    ],
+    ['is away', breakNode],
+  ])('asks the next node where the first one %s', async (_, spoil) => {
+    spoil(nodes[0]);
+    expect(await network().readHistory(account, solidHead, floor)).toHaveLength(41);
+    await expect(network(1).readHistory(account, solidHead, floor)).rejects.toEqual(unavailable);
+  });
+
+  it('believes a block that it cannot compute the id of only where a second operator shows the same', async () => {
+    const odd = (rawData: string) => ({
+      77: {
+        ...block(77),
+        transactions: [{ raw_data_hex: rawData, signature: [], ret: [{ contractRet: 'NEW_RESULT' }] }],
+      },
+    });
+    for (const node of nodes) {
+      set(node, '/walletsolidity/getblockbynum', blocksUpTo(SOLID_HEIGHT, odd('0a')));
+    }
+    expect(await network().readHistory(account, solidHead, floor)).toHaveLength(41);
+    set(nodes[1], '/walletsolidity/getblockbynum', blocksUpTo(SOLID_HEIGHT, odd('0b')));
+    await expect(network().readHistory(account, solidHead, floor)).rejects.toThrow(/no second node/);
+    // With one operator alone, its word has to do.
+    expect(await network(1).readHistory(account, solidHead, floor)).toHaveLength(41);
+  });
+});

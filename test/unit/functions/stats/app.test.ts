@@ -135,6 +135,7 @@ describe('GET /stats', () => {
         needs_reset: false,
       },
       paused: null,
+      restored: null,
       last_order: null,
       period: 'hour',
       since: '2026-03-04T04:06:07.000Z',
@@ -182,6 +183,32 @@ describe('GET /stats', () => {
         old_transitions: 1,
         books: { age_seconds: 12, unclear: null },
         wallet: { age_seconds: 72, unclear: 'no node answers' },
+      },
+    });
+  });
+
+  it('tells of a restore, and how far what was paid since the backup is known', async () => {
+    const restore = {
+      id: 'restore-1',
+      backupAtMs: NOW_MS - 3_600_000,
+      restoredAtMs: NOW_MS - 60_000,
+      isLoaded: true,
+      knownHead: { number: 1_000, blockId: 'a'.repeat(64), timestampMs: NOW_MS - HOUR_MS },
+      walk: {
+        from: { number: 2_000, blockId: 'c'.repeat(64), timestampMs: NOW_MS },
+        next: { number: 1_500, blockId: 'b'.repeat(64) },
+      },
+      reconciledAtMs: null,
+      recovered: 3,
+    };
+    const { response } = await get('/stats', { readBreaker: async () => ({ ...BREAKER, restore }) });
+    expect(response.json()).toMatchObject({
+      restored: {
+        backup_at: '2026-03-04T04:06:07.000Z',
+        restored_at: '2026-03-04T05:05:07.000Z',
+        reconciled_at: null,
+        blocks_left: 500,
+        recovered: 3,
       },
     });
   });

@@ -12,7 +12,13 @@ import {
 const LIFE: Readonly<
   Record<(typeof PAYMENT_STATUSES)[number], Partial<Record<PaymentEvent, (typeof PAYMENT_STATUSES)[number]>>>
 > = {
-  awaiting_approval: { approve: 'accepted', reject: 'rejected', lapse: 'expired', cancel: 'cancelled' },
+  awaiting_approval: {
+    approve: 'accepted',
+    reject: 'rejected',
+    lapse: 'expired',
+    cancel: 'cancelled',
+    resolve_paid: 'confirmed',
+  },
   accepted: {
     reserve: 'accepted',
     sign: 'signed',

@@ -28,6 +28,7 @@ describe('the status of a code', () => {
       'payment_not_in_review',
       'attempt_may_land',
       'order_outdated',
+      'not_reconciled',
     ],
     413: ['body_too_large'],
     415: ['media_type_unsupported'],
@@ -70,7 +71,8 @@ describe('the status of a code', () => {
       const { status, headers } = toProblem(new ServiceError(code, 'Told.'), 'r');
       // A conflict with what stands for good is not worth asking about again.
       const passes =
-        [429, 503].includes(status) || code === 'payment_in_flight' || code === 'attempt_may_land';
+        [429, 503].includes(status) ||
+        ['payment_in_flight', 'attempt_may_land', 'not_reconciled'].includes(code);
       expect([code, headers['retry-after'] !== undefined]).toEqual([code, passes]);
     }
   });

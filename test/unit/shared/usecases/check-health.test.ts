@@ -3,6 +3,7 @@ import { type AuditRecord, NEW_AUDIT } from '../../../../shared/domain/audit.ts'
 import { type Breaker, NEW_BREAKER } from '../../../../shared/domain/breaker.ts';
 import type { Circuit } from '../../../../shared/domain/circuit.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
+import { restored } from '../../../../shared/domain/restore.ts';
 import type { TronAddress } from '../../../../shared/domain/tron-address.ts';
 import {
   CHECK_NAMES,
@@ -84,6 +85,26 @@ describe('health', () => {
       wallet: 'the wallet holds 500 TRX and 12.5 USDT',
       audit: 'no comparison of the books yet; no comparison of the wallet yet',
     });
+  });
+
+  it('is bad while a restored system does not know what was paid, and tells how far it has come', async () => {
+    const marks = { restoreId: 'r', backupAtMs: NOW_MS - 60_000, restoredAtMs: NOW_MS, isLoaded: true };
+    const head = { number: 40, blockId: '00', timestampMs: NOW_MS - 90_000 };
+    const breaker = restored({ ...NEW_BREAKER, solidHead: head }, marks);
+    const circuit_breaker =
+      /^payments are paused by restore \(put back from a backup of 2026-03-04T05:05:07.000Z.* can land any more\)$/;
+    await expectUnhealthy({ breaker }, { circuit_breaker });
+    const { restore } = breaker;
+    if (restore === null) throw new Error('it is not marked');
+    const walk = { from: head, next: { number: 57, blockId: '01' } };
+    await expectUnhealthy(
+      { breaker: { ...breaker, restore: { ...restore, walk } } },
+      { circuit_breaker: /is being read, 17 blocks are left\)$/ },
+    );
+    await expectUnhealthy(
+      { breaker: { ...breaker, restore: { ...restore, isLoaded: false } } },
+      { circuit_breaker: /run it again\)$/ },
+    );
   });
 
   it('is good without Tor where Tor is not in use, and says so', async () => {
