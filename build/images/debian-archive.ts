@@ -20,7 +20,7 @@ const DOWNLOAD_TIMEOUT_MS = 300_000;
 /** Where packages come from. The bytes are compared with the lock by whoever asked. */
 export type Way = (wanted: DebianPackage) => Promise<Buffer>;
 
-const WAYS: readonly Way[] = [downloadByApt, downloadFromSnapshot];
+const WAYS: readonly Way[] = [byApt([]), downloadFromSnapshot];
 
 /**
  * What is in a package, with the folders of a merged `/usr`, as Debian lays its systems out.
@@ -68,10 +68,15 @@ export async function download(wanted: DebianPackage, ways = WAYS): Promise<Buff
   );
 }
 
-async function downloadByApt({ name, version }: DebianPackage): Promise<Buffer> {
+/** @param apart of an apt that looks at other lists than the machine's own */
+export function byApt(apart: readonly string[]): Way {
+  return (wanted) => downloadByApt(wanted, apart);
+}
+
+async function downloadByApt({ name, version }: DebianPackage, apart: readonly string[]): Promise<Buffer> {
   const folder = await mkdtemp(join(tmpdir(), 'debian-package-'));
   try {
-    const options = ['--quiet', '--option', 'APT::Sandbox::User=root'];
+    const options = ['--quiet', '--option', 'APT::Sandbox::User=root', ...apart];
     await run('apt-get', [...options, 'download', `${name}=${version}`], {
       cwd: folder,
       timeout: DOWNLOAD_TIMEOUT_MS,

@@ -1,14 +1,16 @@
 /**
  * `debian.lock.json`: which Debian packages the images are made of, to the byte.
  *
- *   npm run images -- --relock        takes what apt offers now; read the difference before it is committed
+ *   npm run images -- --relock     takes what apt offers now; read the difference before it is committed
+ *   npm run images -- --relock --architecture arm64     the same for another kind of machine
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { download, fileNameOf } from './debian-archive.ts';
+import { byApt, download, fileNameOf } from './debian-archive.ts';
 
 const run = promisify(execFile);
 
@@ -79,6 +81,13 @@ export function debianArchitecture(): string {
   throw new Error(`images are made on Linux, on x64 or arm64, not on ${process.platform} on ${process.arch}`);
 }
 
+/** Node's name of the machines that Debian calls so. */
+export function nodeArchitecture(debian: string): string {
+  const [found] = Object.entries(ARCHITECTURES).find(([, name]) => name === debian) ?? [];
+  if (found === undefined) throw new Error(`images are not made for ${debian}`);
+  return found;
+}
+
 /** @throws Error where the lock does not know one of them for this kind of machine. */
 export function lockedPackages(lock: DebianLock, group: PackageGroup, architecture: string): DebianPackage[] {
   const locked = lock[architecture] ?? [];
@@ -87,30 +96,60 @@ export function lockedPackages(lock: DebianLock, group: PackageGroup, architectu
     if (found !== undefined) return found;
     throw new Error(
       `build/images/debian.lock.json has no ${name} for ${architecture}; ` +
-        `on a Debian ${SUITE} of that kind: npm run images -- --relock`,
+        `on a Debian ${SUITE}: npm run images -- --relock --architecture ${architecture}`,
     );
   });
 }
 
-/** Writes the lock anew for this kind of machine from what apt offers; other machines' entries stay. */
-export async function relock(log: (line: string) => void): Promise<void> {
-  const architecture = debianArchitecture();
-  const offered = await askApt([...new Set(Object.values(PACKAGES).flat())].sort());
+/** Writes the lock anew for one kind of machine from what apt offers; other machines' entries stay. */
+export async function relock(architecture: string, log: (line: string) => void): Promise<void> {
   const packages: DebianPackage[] = [];
-  for (const unhashed of offered) {
-    log(`${unhashed.name} ${unhashed.version} (${unhashed.suite})`);
-    const bytes = await download(unhashed);
-    packages.push({ ...unhashed, sha1: createHash('sha1').update(bytes).digest('hex') });
-  }
+  await withAptFor(architecture, async (apart) => {
+    const offered = await askApt([...new Set(Object.values(PACKAGES).flat())].sort(), apart);
+    for (const unhashed of offered) {
+      log(`${unhashed.name} ${unhashed.version} (${unhashed.suite})`);
+      const bytes = await download(unhashed, [byApt(apart)]);
+      packages.push({ ...unhashed, sha1: createHash('sha1').update(bytes).digest('hex') });
+    }
+  });
   const lock: DebianLock = { ...(await readDebianLock().catch(() => ({}))), [architecture]: packages };
   await writeFile(LOCK_FILE, `${JSON.stringify(lock, undefined, 2)}\n`);
 }
 
+/**
+ * Gives the options by which apt speaks of another kind of machine: lists of its own, in a folder that goes away, and
+ * nothing of what is installed here. None for this machine's own kind.
+ */
+async function withAptFor(
+  architecture: string,
+  use: (apart: readonly string[]) => Promise<void>,
+): Promise<void> {
+  if (architecture === debianArchitecture()) return use([]);
+  const folder = await mkdtemp(join(tmpdir(), 'apt-'));
+  try {
+    await mkdir(join(folder, 'lists/partial'), { recursive: true });
+    await mkdir(join(folder, 'cache/archives/partial'), { recursive: true });
+    await writeFile(join(folder, 'status'), '');
+    const apart = Object.entries({
+      'APT::Architecture': architecture,
+      'APT::Architectures': architecture,
+      'APT::Sandbox::User': 'root',
+      'Dir::State::lists': join(folder, 'lists'),
+      'Dir::State::status': join(folder, 'status'),
+      'Dir::Cache': join(folder, 'cache'),
+    }).flatMap(([key, value]) => ['--option', `${key}=${value}`]);
+    await run('apt-get', ['--quiet', ...apart, 'update']);
+    await use(apart);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
 /** What apt would install now. Each question once for all names: apt takes a second to read its lists. */
-async function askApt(names: readonly string[]): Promise<DebianPackage[]> {
-  const { stdout: uris } = await run('apt-get', ['download', '--print-uris', ...names]);
-  const { stdout: shown } = await run('apt-cache', ['show', '--no-all-versions', ...names]);
-  const { stdout: origins } = await run('apt-cache', ['madison', ...names]);
+async function askApt(names: readonly string[], apart: readonly string[]): Promise<DebianPackage[]> {
+  const { stdout: uris } = await run('apt-get', [...apart, 'download', '--print-uris', ...names]);
+  const { stdout: shown } = await run('apt-cache', [...apart, 'show', '--no-all-versions', ...names]);
+  const { stdout: origins } = await run('apt-cache', [...apart, 'madison', ...names]);
   const paragraphs = shown.split(/\n\n+/).map((paragraph) => {
     const field = (key: string) => new RegExp(`^${key}: (.+)$`, 'm').exec(paragraph)?.[1] ?? '';
     return { name: field('Package'), version: field('Version'), architecture: field('Architecture') };

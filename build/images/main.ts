@@ -5,7 +5,7 @@ import { join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { writeArchive } from './archive.ts';
 import { type AssembledImage, assembleImages, type Release, referenceOf } from './assemble.ts';
-import { relock } from './debian-lock.ts';
+import { debianArchitecture, nodeArchitecture, relock } from './debian-lock.ts';
 import { loadImage, whyNoEngine } from './engine.ts';
 import { IMAGES, type ImageDefinition } from './images.ts';
 import { relockNode } from './node-layer.ts';
@@ -45,8 +45,8 @@ async function main(): Promise<void> {
       console.log(listImages(chosen, await readRelease(options)));
       return;
     case 'relock':
-      await relock(console.log);
-      await relockNode();
+      await relock(options.architecture ?? debianArchitecture(), console.log);
+      await relockNode(nodeArchitecture(options.architecture ?? debianArchitecture()));
       return;
     case 'load-only':
       console.log(await loadMade(chosen, options));

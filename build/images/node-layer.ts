@@ -1,8 +1,12 @@
 /** The Node binary that the dev dependency `node` brings, checked, and without its symbol table. */
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { extract } from 'tar';
 import { stripSymbols } from './elf.ts';
 import { FileTree } from './file-tree.ts';
 import type { Layer } from './layer.ts';
@@ -42,15 +46,39 @@ export async function makeNodeLayer(): Promise<Layer> {
   return { title: `Node ${version}`, tree, components: [{ name, version, purl, license: 'MIT', sha256 }] };
 }
 
-/** Takes the binary that is installed; other machines' entries stay. */
-export async function relockNode(): Promise<void> {
-  const { name, version, sha256 } = await readShipped();
+/**
+ * Takes the binary that is installed, or for another kind of machine the one that npm has of the same version; other
+ * machines' entries stay.
+ * @param architecture as Node calls it
+ */
+export async function relockNode(architecture: string): Promise<void> {
+  const own = await readShipped();
+  const { name, version, sha256 } =
+    architecture === process.arch ? own : await readPublished(architecture, own.version);
   const lock = { ...(await readLock().catch(() => ({}))), [name]: { version, sha256 } };
   await writeFile(LOCK_FILE, `${JSON.stringify(lock, undefined, 2)}\n`);
 }
 
 async function readLock(): Promise<NodeLock> {
   return JSON.parse(await readFile(LOCK_FILE, 'utf8')) as NodeLock;
+}
+
+async function readPublished(
+  architecture: string,
+  version: string,
+): Promise<Pick<Shipped, 'name' | 'version' | 'sha256'>> {
+  const name = `node-linux-${architecture}`;
+  const folder = await mkdtemp(join(tmpdir(), 'node-'));
+  try {
+    // npm compares what it fetches with the registry's checksum.
+    const packing = ['pack', '--silent', '--pack-destination', folder, `${name}@${version}`];
+    const { stdout } = await promisify(execFile)('npm', packing);
+    await extract({ cwd: folder, file: join(folder, stdout.trim()) });
+    const binary = await readFile(join(folder, 'package/bin/node'));
+    return { name, version, sha256: createHash('sha256').update(binary).digest('hex') };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 async function readShipped(): Promise<Shipped> {

@@ -13,6 +13,7 @@ export const USAGE = `Makes the container images of the planes, without a contai
   --no-compile-cache    leave out V8's compile cache, whose name depends on the machine's kind of processor
   --list                show what there is to make
   --relock              pin what apt offers now, and the installed Node; read the difference before you commit it
+  --architecture A      with --relock: for which kind of machine, amd64 or arm64 (default this one's)
   --help                show this
 
 LUCID_IMAGES names the repository (default pickme/lucid); images are REPOSITORY:NAME-VERSION.
@@ -20,6 +21,8 @@ LUCID_IMAGES names the repository (default pickme/lucid); images are REPOSITORY:
 
 export type ImagesOptions = {
   readonly action: 'build' | 'load-only' | 'list' | 'relock' | 'help';
+  /** Debian's name of the kind of machine to lock for; undefined for this one's. */
+  readonly architecture: string | undefined;
   /** None: all. */
   readonly names: readonly string[];
   readonly repository: string;
@@ -50,6 +53,7 @@ export function readOptions(
       'no-compile-cache': flag,
       list: flag,
       relock: flag,
+      architecture: { type: 'string' },
       help: { ...flag, short: 'h' },
     },
   });
@@ -61,10 +65,14 @@ export function readOptions(
   if (!VERSION.test(version)) throw new Error(`not a version for a tag: "${version}"`);
   if (values['no-load'] && values['load-only'])
     throw new Error('--no-load and --load-only leave nothing to do');
+  const { architecture } = values;
+  if (architecture !== undefined && (values.relock !== true || !/^(?:amd64|arm64)$/.test(architecture)))
+    throw new Error('--architecture takes amd64 or arm64, and goes with --relock');
   const action =
     (['help', 'list', 'relock', 'load-only'] as const).find((name) => values[name] === true) ?? 'build';
   return {
     action,
+    architecture,
     names: positionals,
     repository: env.LUCID_IMAGES || 'pickme/lucid',
     version,

@@ -34,7 +34,7 @@ describe('the lock', () => {
 
   test('that lacks a package says which, and what to run', () => {
     expect(() => lockedPackages({}, 'tor', 'arm64')).toThrow(
-      'build/images/debian.lock.json has no libcap2 for arm64; on a Debian bookworm of that kind: npm run images -- --relock',
+      'build/images/debian.lock.json has no libcap2 for arm64; on a Debian bookworm: npm run images -- --relock --architecture arm64',
     );
   });
 });

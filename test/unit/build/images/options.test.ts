@@ -6,6 +6,7 @@ const DEFAULTS = { version: '0.1.0', outDir: '/repo/dist/images', known: ['pay',
 test('without a word, all images of this version are made and loaded', () => {
   expect(readOptions([], {}, DEFAULTS)).toEqual({
     action: 'build',
+    architecture: undefined,
     names: [],
     repository: 'pickme/lucid',
     version: '0.1.0',
@@ -37,6 +38,8 @@ test.each([
   [['--version', 'a b'], 'not a version for a tag: "a b"'],
   [['--no-load', '--load-only'], '--no-load and --load-only leave nothing to do'],
   [['--push'], "Unknown option '--push'"],
+  [['--relock', '--architecture', 'x64'], '--architecture takes amd64 or arm64, and goes with --relock'],
+  [['--architecture', 'arm64'], '--architecture takes amd64 or arm64, and goes with --relock'],
 ])('%j is refused', (args, why) => {
   expect(() => readOptions(args, {}, DEFAULTS)).toThrow(why);
 });
