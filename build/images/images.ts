@@ -107,7 +107,7 @@ export const IMAGES: readonly ImageDefinition[] = [
       { name: 'restore', entry: 'deploy/planes/database/restore.ts' },
     ],
   ),
-  programImage('ops-client', 'Calls the functions from the ops plane, for development and tests', {
+  programImage('ops-client', 'Calls the functions from the ops plane, for operators, development and tests', {
     name: 'ops-client',
     entry: 'deploy/planes/ops-client.ts',
   }),

@@ -16,6 +16,8 @@ const HELP = `npm run planes -- [command] [options]
   status             each container, how it is and since when
   logs [SERVICE…]    what they log, from now on
   pay …              pay from the ops plane: --to T… --amount 1.5 --asset USDT
+  get PATH           ask from the ops plane, as an operator: get '/pay?status=needs_review'
+  post PATH [BODY]   order the same way: post /pay/breaker '{"action":"pause","reason":"…"}'; --caller approver
   deploy VERSION     bring the functions to that version: new instances join, old ones are drained; nothing changes
                      where the new ones are not healthy
   scale SERVICE=N …  so many instances; those that go are drained before
@@ -45,6 +47,7 @@ async function run(): Promise<void> {
       test: { type: 'boolean' },
       state: { type: 'string', default: DEFAULT_PLANES_DIR },
       mongo: { type: 'string' },
+      caller: { type: 'string' },
       replace: { type: 'boolean' },
       'in-place': { type: 'string' },
     },
@@ -81,6 +84,9 @@ async function run(): Promise<void> {
       return backUp(planes, (line) => screen.line(line));
     case 'restore':
       return restore(planes, restoreWords(rest, values), (line) => screen.line(line));
+    case 'get':
+    case 'post':
+      return order(planes, [command, ...rest], values.caller ?? 'operator');
     case 'pay':
       return pay(planes, process.argv.slice(process.argv.indexOf('pay') + 1));
     default:
@@ -130,6 +136,12 @@ async function pay(planes: Planes, args: readonly string[]): Promise<void> {
   await planes.engine.compose(['run', '--rm', '--no-deps', '-T', 'api-gateway', 'pay', ...args], {
     isShown: true,
   });
+}
+
+/** In a container on the ops plane, with the secrets of the people who rule there. */
+async function order(planes: Planes, words: readonly string[], caller: unknown): Promise<void> {
+  const asked = [...words, '--caller', String(caller)];
+  await planes.engine.compose(['run', '--rm', '--no-deps', '-T', 'operator', ...asked], { isShown: true });
 }
 
 /** As the restore takes them, without what is for this command. */

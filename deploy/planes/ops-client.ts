@@ -1,5 +1,6 @@
 /**
- * A client on the ops plane, where a gateway would be; development and tests run it in a container of its own.
+ * A client on the ops plane: an operator's, and where a gateway would be in development and tests. It runs in a container
+ * of its own.
  *
  *   pay --to T… --amount 1.5 --asset USDT    pays, and follows the payment to its end
  *   get PATH                                 prints what a GET answers
@@ -73,8 +74,17 @@ async function ask(method: 'GET' | 'POST', args: readonly string[]): Promise<num
     },
     ...(body === undefined ? {} : { body }),
   });
-  print(await response.text());
+  print(readable(await response.text()));
   return response.ok ? 0 : 1;
+}
+
+/** Over several lines, for people, where it is JSON. */
+function readable(answer: string): string {
+  try {
+    return JSON.stringify(JSON.parse(answer), undefined, 2);
+  } catch {
+    return answer;
+  }
 }
 
 const [command, ...args] = process.argv.slice(2);

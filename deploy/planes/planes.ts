@@ -115,8 +115,8 @@ export class Planes {
   /** The images that these planes need and the engine does not have. */
   async missingImages(): Promise<readonly string[]> {
     const needed = [
-      ...[...FUNCTIONS, 'beta-sidecar', 'tor-proxy', 'database-init'],
-      ...(this.isProduction ? [] : ['devchain', 'tor-relay', 'ops-client']),
+      ...[...FUNCTIONS, 'beta-sidecar', 'tor-proxy', 'database-init', 'ops-client'],
+      ...(this.isProduction ? [] : ['devchain', 'tor-relay']),
       ...(this.hasStandIn ? ['mongo-stand-in'] : []),
     ];
     const there = await Promise.all(needed.map((name) => this.engine.hasImage(this.image(name))));

@@ -79,7 +79,9 @@ describe('the planes of compose.yaml', () => {
   });
 
   it('meet in beta-sidecar alone, which the gateway finds as tron-payment-service', () => {
-    expect(onNetwork('ops_plane')).toEqual(['beta-sidecar']);
+    // A person's client stands there only while it asks.
+    expect(onNetwork('ops_plane')).toEqual(['beta-sidecar', 'operator']);
+    expect(compose.services.operator?.networks).toEqual(['ops_plane']);
     expect(compose.services['beta-sidecar']?.networks).toMatchObject({
       ops_plane: { aliases: ['tron-payment-service'] },
     });
@@ -162,7 +164,7 @@ describe('the programs of compose.yaml that make backups and put them back', () 
 
   it('run when they are asked to, and not at a start', () => {
     const optional = services.filter(([, { profiles }]) => profiles !== undefined).map(([id]) => id);
-    expect(optional).toEqual(programs);
+    expect(optional).toEqual([...programs, 'operator']);
     for (const name of programs) expect(compose.services[name]?.restart).toBe('no');
   });
 
