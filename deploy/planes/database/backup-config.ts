@@ -1,6 +1,6 @@
+import type { Db } from 'mongodb';
 import { connectMongo } from '../../../shared/adapters/mongo/connect.ts';
 import { Environment } from './environment.ts';
-import type { PaymentsDatabase } from './take-backup.ts';
 
 /** What the programs that make a backup and put one back are told by their environment. */
 export interface BackupConfig {
@@ -34,9 +34,9 @@ export function readBackupConfig(env: Readonly<Record<string, string | undefined
 /** Does the work on the database of the configuration, and leaves it. */
 export async function withDatabase<T>(
   { host, database, credentials }: BackupConfig,
-  work: (database: PaymentsDatabase) => Promise<T>,
+  work: (db: Db) => Promise<T>,
 ): Promise<T> {
-  const connection = connectMongo({
+  const { client, db } = connectMongo({
     // The very server that is asked whether it is the primary.
     url: `mongodb://${host}/?directConnection=true&authSource=admin`,
     database,
@@ -46,8 +46,8 @@ export async function withDatabase<T>(
     maxPoolSize: 2,
   });
   try {
-    return await work(connection);
+    return await work(db);
   } finally {
-    await connection.client.close();
+    await client.close();
   }
 }

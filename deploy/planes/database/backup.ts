@@ -10,8 +10,8 @@ import { describeBackup } from './words.ts';
 await runCommand('database-backup', async () => {
   parseOptions(process.argv.slice(2), {});
   const config = readBackupConfig(process.env);
-  const backup = await withDatabase(config, (database) =>
-    takeBackup(database, { folder: config.folder, kind: 'backup' }),
+  const backup = await withDatabase(config, (db) =>
+    takeBackup(db, { folder: config.folder, kind: 'backup' }),
   );
   process.stdout.write(`${describeBackup(backup).join('\n')}\n`);
   return EXIT.ok;

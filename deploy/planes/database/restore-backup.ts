@@ -12,7 +12,7 @@ import { prepareDatabase } from '../../../shared/adapters/mongo/mongo-store.ts';
 import { readServerTimeMs } from '../../../shared/adapters/mongo/server-time.ts';
 import { storeAccess } from '../../../shared/adapters/mongo/store-errors.ts';
 import { type BackupContent, type BackupDocument, type DocumentCounts, readBackup } from './backup-file.ts';
-import { type Backup, breakerIn, findPrimary, type PaymentsDatabase, takeBackup } from './take-backup.ts';
+import { type Backup, breakerIn, findPrimary, takeBackup } from './take-backup.ts';
 
 /** It must not be done as it was asked for. Nothing was changed. */
 export class RestoreRefused extends Error {
@@ -43,10 +43,7 @@ const BATCH_BYTES = 8 * 1024 * 1024;
  * Whether it could be done: the file is whole and of this database, and nothing stands in its way. Changes nothing.
  * @throws BackupUnusable, RestoreRefused
  */
-export async function judgeRestore(
-  { db }: PaymentsDatabase,
-  { path, isReplacing }: RestoreOrder,
-): Promise<BackupContent> {
+export async function judgeRestore(db: Db, { path, isReplacing }: RestoreOrder): Promise<BackupContent> {
   return (await judge(db, path, isReplacing)).content;
 }
 
@@ -57,14 +54,12 @@ export async function judgeRestore(
  * @throws BackupUnusable, RestoreRefused: nothing was changed; any other error: it has to be run again
  */
 export async function restoreBackup(
-  database: PaymentsDatabase,
+  db: Db,
   { path, isReplacing, folder }: RestoreOrder,
 ): Promise<RestoreReport> {
-  const { db, client } = database;
   const { content, breaker, others, standing } = await judge(db, path, isReplacing);
-  const before =
-    standing.kind === 'in use' ? await takeBackup(database, { folder, kind: 'before-restore' }) : null;
-  const nowMs = () => readServerTimeMs(db, storeAccess(client));
+  const before = standing.kind === 'in use' ? await takeBackup(db, { folder, kind: 'before-restore' }) : null;
+  const nowMs = () => readServerTimeMs(db, storeAccess(db.client));
   const restoreId = randomUUID();
 
   const marks = {
@@ -88,13 +83,13 @@ export async function restoreBackup(
  * and has to find out what was paid since.
  * @throws RestoreRefused
  */
-export async function markAsRestored({ db, client }: PaymentsDatabase, backupAtMs: number): Promise<void> {
+export async function markAsRestored(db: Db, backupAtMs: number): Promise<void> {
   await findPrimary(db);
   const breaker = await breakers(db).findOne({ _id: BREAKER_ID });
   if (breaker === null) throw new RestoreRefused('there is no breaker document in this database');
   if (breaker.restore?.isLoaded === false)
     throw new RestoreRefused('a restore from a file has not come to its end here; run it again');
-  const restoredAtMs = await readServerTimeMs(db, storeAccess(client));
+  const restoredAtMs = await readServerTimeMs(db, storeAccess(db.client));
   if (backupAtMs > restoredAtMs) {
     throw new RestoreRefused(
       `${new Date(backupAtMs).toISOString()} is in the future: the database's clock shows ${new Date(restoredAtMs).toISOString()}`,

@@ -16,9 +16,9 @@ await runCommand('database-restore', async () => {
     return EXIT.ok;
   }
   const config = readBackupConfig(process.env);
-  await withDatabase(config, async (database) => {
+  await withDatabase(config, async (db) => {
     if (order.kind === 'in place') {
-      await markAsRestored(database, order.backupAtMs);
+      await markAsRestored(db, order.backupAtMs);
       print(`marked: what is there is taken for what it was at ${new Date(order.backupAtMs).toISOString()}`);
       return;
     }
@@ -28,10 +28,10 @@ await runCommand('database-restore', async () => {
       folder: config.folder,
     };
     if (order.isCheck) {
-      print(`${order.file} can be put back: ${describeContent(await judgeRestore(database, file))}`);
+      print(`${order.file} can be put back: ${describeContent(await judgeRestore(db, file))}`);
       return;
     }
-    const { before, ...content } = await restoreBackup(database, file);
+    const { before, ...content } = await restoreBackup(db, file);
     if (before !== null) print(`what was there: ${describeBackup(before).join('\n')}`);
     print(`${order.file} is put back: ${describeContent(content)}`);
   });

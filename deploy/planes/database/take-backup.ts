@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { BSON, type ClientSession, type Db, type MongoClient, type ReadConcernLike } from 'mongodb';
+import { BSON, type ClientSession, type Db, type ReadConcernLike } from 'mongodb';
 import {
   BREAKER,
   BREAKER_ID,
@@ -11,12 +11,6 @@ import { readServerTimeMs } from '../../../shared/adapters/mongo/server-time.ts'
 import { storeAccess } from '../../../shared/adapters/mongo/store-errors.ts';
 import { isSameMoment } from '../../../shared/domain/audit.ts';
 import { type BackupContent, type BackupDocument, type Consistency, writeBackup } from './backup-file.ts';
-
-/** As `connectMongo` opens it. */
-export interface PaymentsDatabase {
-  readonly client: MongoClient;
-  readonly db: Db;
-}
 
 export interface Backup extends BackupContent {
   readonly path: string;
@@ -38,21 +32,22 @@ const SNAPSHOT_TOO_OLD = [239, 246];
 
 /**
  * Makes a backup of breaker and payments as they were at one moment. It only reads.
+ * @param db as `connectMongo` opens it
  * @param folder where the file is made; its name is the kind and the time
  * @throws Error in one line; then there is no file
  */
 export async function takeBackup(
-  { client, db }: PaymentsDatabase,
+  db: Db,
   { folder, kind }: { readonly folder: string; readonly kind: BackupKind },
 ): Promise<Backup> {
   const { isSet } = await findPrimary(db);
   const write = async (consistency: Consistency, documents: AsyncIterable<BackupDocument>) => {
-    const takenAtMs = await readServerTimeMs(db, storeAccess(client));
+    const takenAtMs = await readServerTimeMs(db, storeAccess(db.client));
     const path = join(folder, nameOf(kind, takenAtMs));
     const header = { database: db.databaseName, takenAtMs, consistency };
     return { path, ...(await writeBackup(path, header, documents)) };
   };
-  if (isSet) return write('snapshot', readSnapshot({ client, db }, kind));
+  if (isSet) return write('snapshot', readSnapshot(db, kind));
   for (let tries = 1; ; tries += 1) {
     try {
       return await write('same moment', readTwice(db, kind));
@@ -90,15 +85,12 @@ function judge(breaker: BackupDocument | undefined, kind: BackupKind): void {
     throw new Error('a restore has not come to its end here; run it again before a backup is made');
 }
 
-async function* readSnapshot(
-  { client, db }: PaymentsDatabase,
-  kind: BackupKind,
-): AsyncGenerator<BackupDocument> {
+async function* readSnapshot(db: Db, kind: BackupKind): AsyncGenerator<BackupDocument> {
   // A server that was the primary may take itself for it for some seconds more: this read makes it ask the others.
   await db
     .collection<BreakerDocument>(BREAKER)
     .findOne({ _id: BREAKER_ID }, { readConcern: { level: 'linearizable' }, maxTimeMS: CONFIRM_MS });
-  const session = client.startSession({ snapshot: true });
+  const session = db.client.startSession({ snapshot: true });
   try {
     const read = { session, readConcern: { level: 'snapshot' } } as const;
     yield* readBreakers(db, kind, read);

@@ -43,7 +43,6 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const here = (on: Db = db) => ({ client: on.client, db: on });
 const breakers = () => db.collection<BreakerDocument>(BREAKER);
 const rows = (collection: string) => db.collection<{ _id: string }>(collection);
 const readBreaker = () => breakers().findOne({ _id: BREAKER_ID });
@@ -96,9 +95,9 @@ async function bytesIn(path: string): Promise<Record<string, string[]>> {
   return found;
 }
 
-const backUp = (): Promise<Backup> => takeBackup(here(), { folder, kind: 'backup' });
+const backUp = (): Promise<Backup> => takeBackup(db, { folder, kind: 'backup' });
 const restore = (path: string, isReplacing = false, on: Db = db) =>
-  restoreBackup(here(on), { path, isReplacing, folder });
+  restoreBackup(on, { path, isReplacing, folder });
 
 /** Nobody can pay from what is there, and no order of an operator makes it so. */
 async function expectNothingCanBePaid(): Promise<void> {
@@ -139,7 +138,7 @@ describe('a backup', () => {
       payments += 1;
       if (payments <= 2) await pay(`meanwhile-${payments}`);
     });
-    const backup = await takeBackup(here(busy), { folder, kind: 'backup' });
+    const backup = await takeBackup(busy, { folder, kind: 'backup' });
     expect(backup.counts.payments).toBe(5);
     expect((await bytesIn(backup.path)).payments).toEqual((await bytesOf()).payments);
     expect(readdirSync(folder)).toHaveLength(1);
@@ -148,7 +147,7 @@ describe('a backup', () => {
   it('of a system that never rests is given up, and leaves nothing behind', async () => {
     await live();
     const busy = beforePaymentsAreRead(db, () => pay(randomUUID()));
-    await expect(takeBackup(here(busy), { folder, kind: 'backup' })).rejects.toThrow('pause them');
+    await expect(takeBackup(busy, { folder, kind: 'backup' })).rejects.toThrow('pause them');
     expect(readdirSync(folder)).toEqual([]);
   });
 
@@ -158,6 +157,58 @@ describe('a backup', () => {
     await breakers().updateOne({ _id: BREAKER_ID }, { $set: { restore: { isLoaded: false } as never } });
     await expect(backUp()).rejects.toThrow('run it again');
     expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe('a backup of a replica set', () => {
+  const SESSION = { endSession: async () => {} };
+
+  /** The same database, whose server says that it is one member of a set. */
+  function replicaSet(by: (call: Call) => unknown): Db {
+    const hello = { isWritablePrimary: true, setName: 'rs0', maxWireVersion: 21, localTime: new Date() };
+    const own = {
+      command: async () => hello,
+      client: { connect: async () => {}, startSession: () => SESSION },
+    };
+    return new Proxy(calledBy(db, by), { get: (of, name) => Reflect.get(name in own ? own : of, name) });
+  }
+
+  it('is made of one session that shows one moment, of a primary that has made sure that it is one', async () => {
+    await live();
+    const reads: unknown[] = [];
+    const set = replicaSet(({ collection, method, args: [filter, options], make }) => {
+      const { session, readConcern, ...others } = options as Record<string, unknown>;
+      reads.push([collection, method, readConcern, session === SESSION]);
+      return make(filter, others);
+    });
+    const { header, counts } = await takeBackup(set, { folder, kind: 'backup' });
+    expect(header.consistency).toBe('snapshot');
+    expect(counts).toEqual({ breaker: 2, payments: 3 });
+    expect(reads).toEqual([
+      [BREAKER, 'findOne', { level: 'linearizable' }, false],
+      [BREAKER, 'find', { level: 'snapshot' }, true],
+      [PAYMENTS, 'find', { level: 'snapshot' }, true],
+    ]);
+  });
+
+  it('that takes longer than the server keeps a moment says which setting is short', async () => {
+    await live();
+    const set = replicaSet(({ collection, method, args: [filter], make }) => {
+      if (collection === PAYMENTS) throw Object.assign(new Error('too old'), { code: 239 });
+      return method === 'findOne' ? make(filter) : make(filter, { raw: true });
+    });
+    await expect(takeBackup(set, { folder, kind: 'backup' })).rejects.toThrow(
+      'minSnapshotHistoryWindowInSeconds',
+    );
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('is not made of a member that is not the primary: it may be behind', async () => {
+    const hello = { isWritablePrimary: false, primary: 'mongo-2:27017' };
+    const secondary = new Proxy(db, {
+      get: (of, name) => (name === 'command' ? async () => hello : Reflect.get(of, name)),
+    });
+    await expect(takeBackup(secondary, { folder, kind: 'backup' })).rejects.toThrow('mongo-2:27017');
   });
 });
 
@@ -212,7 +263,7 @@ describe('a restore', () => {
     await pay('after the backup');
     const second = await bytesOf();
     await expect(restore(path)).rejects.toThrow(RestoreRefused);
-    await expect(judgeRestore(here(), { path, isReplacing: false, folder })).rejects.toThrow('--replace');
+    await expect(judgeRestore(db, { path, isReplacing: false, folder })).rejects.toThrow('--replace');
     expect(await bytesOf()).toEqual(second);
 
     const { before } = await restore(path, true);
@@ -369,7 +420,7 @@ describe('a database that was brought back by other means', () => {
     const breaker = await readBreaker();
     const { payments } = await bytesOf();
     const backupAtMs = Date.now() - 3_600_000;
-    await markAsRestored(here(), backupAtMs);
+    await markAsRestored(db, backupAtMs);
     expect(await readBreaker()).toMatchObject({
       ...breaker,
       pause: { by: 'restore' },
@@ -380,11 +431,11 @@ describe('a database that was brought back by other means', () => {
   });
 
   it('is not of the future, not half loaded, and not empty', async () => {
-    await expect(markAsRestored(here(), 1)).rejects.toThrow('no breaker document');
+    await expect(markAsRestored(db, 1)).rejects.toThrow('no breaker document');
     await live();
-    await expect(markAsRestored(here(), Date.now() + 60_000)).rejects.toThrow('in the future');
+    await expect(markAsRestored(db, Date.now() + 60_000)).rejects.toThrow('in the future');
     await breakers().updateOne({ _id: BREAKER_ID }, { $set: { restore: { isLoaded: false } as never } });
-    await expect(markAsRestored(here(), 1)).rejects.toThrow('run it again');
+    await expect(markAsRestored(db, 1)).rejects.toThrow('run it again');
   });
 });
 
