@@ -5,7 +5,7 @@ import type { PaymentClient } from '../../deploy/cli/payment-client.ts';
 import { authorize } from '../../deploy/cli/running-stack.ts';
 import { createRecipient } from '../../deploy/local/accounts.ts';
 import { backUp, restore } from '../../deploy/planes/backup.ts';
-import { sidecarUrls } from '../../deploy/planes/containers.ts';
+import { listRunning, sidecarUrls } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { checkHealth } from '../../deploy/planes/scripts/health-check.ts';
 import type { PayBody, PaymentView } from '../../functions/pay/schema.ts';
@@ -109,17 +109,31 @@ describe('a backup', () => {
 });
 
 describe('a backup that is put back', () => {
-  it('is paused, and says so', async () => {
-    const [file = ''] = backups('backup-');
-    for (const amount of ['2.1', '2.2', '2.3']) expect((await pay(amount)).status).toBe('confirmed');
-    await restore(planes, [join(planes.folders.backups, file), '--replace'], quiet);
-    expect(backups('before-restore-')).toHaveLength(1);
+  const expectPaused = async () => {
     const health = await breakerHealth();
     expect(health?.isHealthy).toBe(false);
     expect(health?.reason).toContain('paused by restore');
     const { status, body } = await replay('2.1');
     expect([status, body.code]).toEqual([503, 'payments_paused']);
     expect((await replay('1.1')).body.status).toBe('confirmed');
+  };
+
+  it('in the place of what is there leaves a backup of that, is paused, and says so', async () => {
+    const [file = ''] = backups('backup-');
+    for (const amount of ['2.1', '2.2', '2.3']) expect((await pay(amount)).status).toBe('confirmed');
+    await restore(planes, [join(planes.folders.backups, file), '--replace'], quiet);
+    expect(backups('before-restore-')).toHaveLength(1);
+    await expectPaused();
+  });
+
+  it('on a machine that has nothing starts the database alone: nobody pays from an empty one', async () => {
+    const [file = ''] = backups('backup-');
+    await planes.down({ isShown: false });
+    rmSync(join(planes.folders.data, 'mongo_payments'), { recursive: true });
+    await restore(planes, [file], quiet);
+    expect((await listRunning(planes)).map(({ service }) => service)).toEqual(['mongo']);
+    await planes.up({ isShown: false });
+    await expectPaused();
   });
 
   it('can be resumed once it has found out what was paid since, and not before', async () => {

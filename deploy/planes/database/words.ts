@@ -13,7 +13,7 @@ export function describeBackup({ path, fileBytes, ...content }: Backup): readonl
 
 export function describeContent({ header, counts }: BackupContent): string {
   const { takenAtMs, consistency } = header;
-  return `as of ${new Date(takenAtMs).toISOString()} (${consistency}), ${counts.payments} payments and batches`;
+  return `as of ${new Date(takenAtMs).toISOString()} (${consistency}), payments and batches: ${counts.payments}`;
 }
 
 function describeBytes(bytes: number): string {

@@ -465,7 +465,7 @@ describe('the programs', () => {
     const made = await run('backup.ts', []);
     expect(made).toMatchObject({ code: 0, stderr: '' });
     const [file = ''] = readdirSync(folder);
-    expect(made.lines[0]).toMatch(/^backup-\S+: as of \S+Z \(.+\), 3 payments and batches; [\d.]+ KB$/);
+    expect(made.lines[0]).toMatch(/^backup-\S+: as of \S+Z \(.+\), payments and batches: 3; [\d.]+ KB$/);
     expect(made.lines.join(' ')).toContain('orders in clear and signed transactions');
 
     const before = await bytesOf();
