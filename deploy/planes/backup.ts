@@ -95,9 +95,10 @@ function whatIsNext(isRunning: boolean): readonly string[] {
     '',
     'It is paused: nothing is reserved or signed.',
     ...(isRunning ? [] : ['Start everything: npm run planes']),
-    "settle reads the wallet's solid history since the backup; what it finds there that no payment stands for waits",
-    'in needs_review, counted against the limits: GET /pay?status=needs_review',
-    'How far it is: node deploy/planes/scripts/health-check.ts, at circuit_breaker.',
-    'Once that is done, and not before, it can be resumed: POST /pay/breaker {"action":"resume","reason":"…"}',
+    "Once nothing can land any more that was signed before, settle reads the wallet's solid history since the backup.",
+    'How far it is: GET /stats (restored), or node deploy/planes/scripts/health-check.ts (circuit_breaker).',
+    'When that is done, and not before, it can be resumed: POST /pay/breaker {"action":"resume","reason":"…"}',
+    'An order that is equal to a transfer which was found waits for approval: POST /pay/{id}/resolve as paid says that it',
+    'is that transfer, /approve that it is another payment, and pays it.',
   ];
 }
