@@ -14,7 +14,7 @@ import {
   readMessage,
   Unknown,
 } from './protobuf.ts';
-import { TRANSFER_SELECTOR } from './tron-signer.ts';
+import { TRANSFER_SELECTOR } from './token-call.ts';
 
 /**
  * Which of a block's transactions this service may have signed: a transfer of TRX, or the token's `transfer`, by the

@@ -4,9 +4,7 @@ import { ServiceError } from '../../domain/errors.ts';
 import type { Transfer } from '../../domain/transfer-evidence.ts';
 import { addressFromHex, addressToHex, addressToWord, type TronAddress } from '../../domain/tron-address.ts';
 import type { SignedTransaction, Signer, TransferPlan } from '../../ports/payment-network.ts';
-
-/** `transfer(address,uint256)`, the first four bytes of its keccak hash. */
-export const TRANSFER_SELECTOR = 'a9059cbb';
+import { TRANSFER_SELECTOR } from './token-call.ts';
 
 /** The address that a private key pays from, or undefined where it is no secp256k1 key (64 hex characters). */
 export function addressOfKey(privateKeyHex: string): TronAddress | undefined {
