@@ -14,8 +14,8 @@ import { ensureRie } from '../../build/rie.ts';
 import { startDatabase } from '../../deploy/local/database/start-database.ts';
 import { findFreePort } from '../../deploy/local/ports.ts';
 import { buildFunctions } from '../../esbuild.config.ts';
+import { debianTool } from '../support/debian-tool.ts';
 import { RESOLVER } from './addresses.ts';
-import { debianTool } from './debian-tool.ts';
 import { NAMESPACE_VARIABLE, NETWORK_CACHE, type Tools, toolsToText } from './namespace.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');

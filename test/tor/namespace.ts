@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { resolve } from 'node:path';
-import type { Tool } from './debian-tool.ts';
+import type { Tool } from '../support/debian-tool.ts';
 
 /** Keys that take long to make, kept between runs. */
 export const NETWORK_CACHE = resolve(import.meta.dirname, '../../.cache/tor-network');

@@ -18,14 +18,15 @@ import { socksProbe } from '../../shared/adapters/system/tor-check.ts';
 import { torDialer } from '../../shared/adapters/tron/dialer.ts';
 import { readSolidHead } from '../../shared/adapters/tron/genuine-nodes.ts';
 import { nodeClient } from '../../shared/adapters/tron/node-client.ts';
+import { Capture, isDns, isSpoken, type Packet } from '../support/capture.ts';
 import { startStack, type TestStack } from '../support/stack.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { CONNECTIONS, DATAGRAMS, LOOKUPS } from '../support/ways-out.ts';
-import { CHAIN, EXIT_RESOLVER, JUDGE, PROXY, RESOLVER } from './addresses.ts';
-import { Capture, isDns, isSpoken, type Packet, type Party, partyOf } from './capture.ts';
+import { BEACON, CHAIN, EXIT_RESOLVER, JUDGE, PROXY, RESOLVER } from './addresses.ts';
 import { type DnsServer, startDnsServer } from './dns-server.ts';
 import { nameOf, portOf } from './leak-marks.ts';
 import { assertInNamespace } from './namespace.ts';
+import { FILTER, type Party, partyOf } from './parties.ts';
 import { startTorNetwork, type TorNetwork } from './private-network.ts';
 import { readCircuits } from './tor-circuits.ts';
 
@@ -71,7 +72,7 @@ const SETTINGS = {
 beforeAll(async () => {
   const tools = assertInNamespace();
   folder = mkdtempSync(join(tmpdir(), 'tpf-tor-test-'));
-  capture = await Capture.start(tools.tcpdump);
+  capture = await Capture.start(tools.tcpdump, { device: 'lo', filter: FILTER, beacon: BEACON });
   localResolver = await startDnsServer(RESOLVER, { [CHAIN.name]: CHAIN.host });
   exitResolver = await startDnsServer(EXIT_RESOLVER, { [CHAIN.name]: CHAIN.host });
   trap = createServer((socket) => {

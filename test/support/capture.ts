@@ -1,9 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
-import { BEACON, CHAIN, EXIT, EXIT_RESOLVER, JUDGE, ONION_SERVICE, PROXY } from './addresses.ts';
 import type { Tool } from './debian-tool.ts';
 
 export interface Packet {
@@ -18,37 +17,21 @@ export interface Endpoint {
   readonly port: number | null;
 }
 
-/** On whose behalf a packet may be on the network. What is none of these is a leak. */
-export type Party = 'exit' | 'onion service' | 'exit resolver' | 'leak';
+export interface CaptureOptions {
+  /** Of network, or `any` of them. */
+  readonly device: string;
+  /** Which packets, in the words of pcap-filter(7). */
+  readonly filter: string;
+  /** An address to which nobody sends but the capture, and that the device leads to. */
+  readonly beacon: string;
+  /** The process in whose network namespace it is; without one that of this process. */
+  readonly pid?: number;
+  /** Shows what is in questions for names, on whatever port they are asked. */
+  readonly showsQuestions?: boolean;
+}
 
 const START_TIMEOUT_MS = 15_000;
 const BEACON_TIMEOUT_MS = 10_000;
-
-/**
- * Every packet that is neither between 127.0.0.0/8 and itself, nor between the functions and their proxy, nor the
- * judge's. What is left may be Tor's own, or it is a leak.
- */
-const FILTER = [
-  'not (src net 127.0.0.0/8 and dst net 127.0.0.0/8)',
-  'not (src host ::1 and dst host ::1)',
-  `not (host ${PROXY.host} and tcp port ${PROXY.port})`,
-  `not (host ${JUDGE} and host ${CHAIN.host} and tcp port ${CHAIN.faultsPort})`,
-].join(' and ');
-
-/** Who sent a packet, or was sent it. */
-export function partyOf({ from, to }: Packet): Party {
-  const isWithChain = (host: string) =>
-    (from.host === host && isChain(to)) || (to.host === host && isChain(from));
-  if (isWithChain(EXIT)) return 'exit';
-  if (isWithChain(ONION_SERVICE)) return 'onion service';
-  // Tor binds its questions to no address; but nobody else is told of this resolver.
-  if ([from, to].some(({ host, port }) => host === EXIT_RESOLVER && port === 53)) return 'exit resolver';
-  return 'leak';
-}
-
-function isChain({ host, port }: Endpoint): boolean {
-  return host === CHAIN.host && port === CHAIN.port;
-}
 
 /** Whether something is said in a packet; what only opens, acknowledges or ends a connection says nothing. */
 export function isSpoken({ text }: Packet): boolean {
@@ -60,39 +43,32 @@ export function isDns({ from, to }: Packet): boolean {
   return from.port === 53 || to.port === 53;
 }
 
-/** Watches the one network device that there is. */
+/** Watches a network device. */
 export class Capture {
   /** In the order in which they were sent. */
   readonly packets: Packet[] = [];
   readonly #child: ChildProcess;
+  readonly #options: CaptureOptions;
   readonly #beacons = new Map<number, () => void>();
   #report = '';
   #beacon = 1024;
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ChildProcess, options: CaptureOptions) {
     this.#child = child;
+    this.#options = options;
   }
 
-  static async start(tcpdump: Tool): Promise<Capture> {
-    const args = [
-      '-i',
-      'lo',
-      '-nn',
-      '-q',
-      '-t',
-      '-l',
-      '--immediate-mode',
-      '-B',
-      '16384',
-      '-Z',
-      'root',
-      FILTER,
-    ];
-    const child = spawn(tcpdump.path, args, {
-      env: { ...tcpdump.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const capture = new Capture(child);
+  static async start(tcpdump: Tool, options: CaptureOptions): Promise<Capture> {
+    const { device, filter, beacon, showsQuestions = false } = options;
+    const [program, ...args] = inNamespace(options, [
+      ...[tcpdump.path, '-i', device, '-nn', '-t', '-l', '--immediate-mode', '-Z', 'root'],
+      // The kernel keeps room for the longest packet each time: shorter ones are more of them.
+      ...['-B', '16384', '-s', '512'],
+      ...(showsQuestions ? ['-T', 'domain'] : ['-q']),
+      `(${filter}) or dst host ${beacon}`,
+    ]);
+    const child = spawn(program, args, { env: { ...tcpdump.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const capture = new Capture(child, options);
     createInterface({ input: child.stdout }).on('line', (line) => capture.#read(line));
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       capture.#report += text;
@@ -115,17 +91,15 @@ export class Capture {
     const port = this.#beacon;
     const seen = Promise.withResolvers<void>();
     this.#beacons.set(port, seen.resolve);
-    const socket = createSocket('udp4').unref();
     const late = setTimeout(
       () => seen.reject(new Error(`the capture shows nothing any more: ${this.#report}`)),
       BEACON_TIMEOUT_MS,
     );
     try {
-      await promisify<void>((done) => socket.send('beacon', port, BEACON, (error) => done(error)))();
+      await this.#sendBeacon(port);
       await seen.promise;
     } finally {
       clearTimeout(late);
-      socket.close();
     }
   }
 
@@ -145,19 +119,44 @@ export class Capture {
     return dropped === undefined ? Number.NaN : Number(dropped);
   }
 
+  async #sendBeacon(port: number): Promise<void> {
+    const { beacon, pid } = this.#options;
+    if (pid !== undefined) {
+      const [program, ...args] = inNamespace(this.#options, [
+        'bash',
+        '-c',
+        `echo >/dev/udp/${beacon}/${port}`,
+      ]);
+      await promisify(execFile)(program, args);
+      return;
+    }
+    const socket = createSocket('udp4').unref();
+    try {
+      await promisify<void>((done) => socket.send('beacon', port, beacon, (error) => done(error)))();
+    } finally {
+      socket.close();
+    }
+  }
+
   #read(line: string): void {
     if (line === '') return;
-    // `IP 198.51.100.6.40001 > 198.51.100.7.9090: tcp 0`, and no ports where the protocol has none.
-    const [, from, to] = /^IP6? (\S+) > (\S+):/.exec(line) ?? [];
+    // `IP 198.51.100.6.40001 > 198.51.100.7.9090: tcp 0`, and no ports where the protocol has none. Of any device each
+    // line begins with its name and whether the packet came or went.
+    const [, from, to] = /(?:^| )IP6? (\S+) > (\S+):/.exec(line) ?? [];
     if (from === undefined || to === undefined) {
       this.packets.push({ from: NOBODY, to: NOBODY, text: line });
       return;
     }
     const packet = { from: endpointOf(from), to: endpointOf(to), text: line };
     // And what tells that nobody takes a beacon.
-    if (packet.to.host !== BEACON) this.packets.push(packet);
+    if (packet.to.host !== this.#options.beacon) this.packets.push(packet);
     else if (packet.to.port !== null) this.#beacons.get(packet.to.port)?.();
   }
+}
+
+function inNamespace({ pid }: CaptureOptions, command: readonly string[]): readonly [string, ...string[]] {
+  const [program = '', ...args] = command;
+  return pid === undefined ? [program, ...args] : ['nsenter', `--net=/proc/${pid}/ns/net`, '--', ...command];
 }
 
 const NOBODY: Endpoint = { host: 'unreadable', port: null };
