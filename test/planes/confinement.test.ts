@@ -7,10 +7,14 @@ import { type Container, listRunning, sidecarUrls } from '../../deploy/planes/co
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { readKernel } from '../../deploy/planes/scripts/validate-resources.ts';
 import { SECRETS } from '../../deploy/planes/secrets.ts';
+import { waitUntil } from '../support/wait-until.ts';
 import { containerOf, openPlanes, probe } from './support/running-planes.ts';
 
 const WORKERS = 2;
 const WORK_MS = 3_000;
+const PATIENCE_MS = 120_000;
+/** Of what it may have: else it would be no wonder that it took no more. */
+const BUSY_SHARE = 0.8;
 /** A period's time may be used before the first whole period, and a little of it is handed out ahead. */
 const QUOTA_MARGIN = 1.1;
 
@@ -149,11 +153,12 @@ describe('the limits', () => {
   ])('of $cpus cores', ({ cpus, service }) => {
     it('give a container at work its share and no more, and count what is withheld', async () => {
       const container = await containerOf(planes, service);
-      const { cores, throttled } = await whileIn(container, () => work(container));
-      expect(cores).toBeLessThan(cpus * QUOTA_MARGIN);
-      // It did work: else it would be no wonder that it took no more.
-      expect(cores).toBeGreaterThan(cpus / 2);
-      expect(throttled).toBeGreaterThan(0);
+      // A machine that is busy elsewhere may not have as much for it at once.
+      await waitUntil(async () => {
+        const { cores, throttled } = await whileIn(container, () => work(container));
+        expect(cores).toBeLessThan(cpus * QUOTA_MARGIN);
+        return cores > cpus * BUSY_SHARE && throttled > 0;
+      }, PATIENCE_MS);
     });
 
     it('withhold nothing from one that has nothing to do', async () => {
