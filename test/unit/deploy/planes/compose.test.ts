@@ -28,6 +28,7 @@ interface Service {
   readonly cap_drop: readonly string[];
   readonly security_opt: readonly string[];
   readonly tmpfs?: readonly string[];
+  readonly dns?: readonly string[];
   readonly ports?: unknown;
   readonly privileged?: unknown;
 }
@@ -102,6 +103,8 @@ describe.each(services)('%s in compose.yaml', (name, service) => {
     expect(service.cap_drop).toEqual(['ALL']);
     expect(service.security_opt).toEqual(['no-new-privileges:true']);
     expect(service.privileged).toBeUndefined();
+    // What Docker's resolver does not know goes no further than the container.
+    expect(service.dns).toEqual(['127.0.0.1']);
     for (const mount of service.tmpfs ?? []) expect(mount).toMatch(/noexec,nosuid,nodev,size=\d+m/);
   });
 
