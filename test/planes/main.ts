@@ -8,12 +8,22 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findCompose } from '../../deploy/planes/engine.ts';
-import { WAY_OUT, WAY_OUT_ADDRESS } from './support/way-out.ts';
+import { debianTool } from '../support/debian-tool.ts';
+import { RESOLVER, WAY_OUT, WAY_OUT_ADDRESS } from './support/way-out.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 /** Layers stay for the next run; containers and networks do not. */
@@ -46,16 +56,21 @@ async function end(child: ChildProcess): Promise<number> {
   return code ?? 1;
 }
 
-/** The same program again, in a network namespace of its own; what must be fetched is fetched before. */
+/** The same program again, in namespaces of its own of networks and of mounts; what must be fetched is fetched before. */
 async function enterNamespace(args: readonly string[]): Promise<number> {
   await findCompose(console.log);
+  await debianTool('tcpdump');
   const images = spawn(process.execPath, [IMAGES_COMMAND, '--no-load'], { stdio: 'inherit', cwd: ROOT });
   const code = await end(images);
   if (code !== 0) return code;
-  const child = spawn('unshare', ['--net', '--', process.execPath, import.meta.filename, ...args], {
-    stdio: 'inherit',
-    env: { ...process.env, [INSIDE]: '1' },
-  });
+  const child = spawn(
+    'unshare',
+    ['--net', '--mount', '--', process.execPath, import.meta.filename, ...args],
+    {
+      stdio: 'inherit',
+      env: { ...process.env, [INSIDE]: '1' },
+    },
+  );
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   return end(child);
 }
@@ -77,6 +92,10 @@ async function runInside(args: readonly string[]): Promise<number> {
     if (code !== 0) throw new Error(`ip ${words} ended with ${code}`);
   }
   const run = mkdtempSync(join(tmpdir(), 'planes-'));
+  const resolvConf = join(run, 'resolv.conf');
+  writeFileSync(resolvConf, `nameserver ${RESOLVER}\n`);
+  const mounted = await end(spawn('mount', ['--bind', resolvConf, '/etc/resolv.conf'], { stdio: 'inherit' }));
+  if (mounted !== 0) throw new Error(`mount ended with ${mounted}`);
   mkdirSync(DATA_ROOT, { recursive: true });
   const socket = join(run, 'docker.sock');
   const logFile = join(DATA_ROOT, 'dockerd.log');

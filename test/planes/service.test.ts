@@ -14,6 +14,7 @@ import {
   clientOf,
   containerOf,
   openPlanes,
+  post,
   STATE_DIR,
 } from './support/running-planes.ts';
 
@@ -118,16 +119,7 @@ describe('the door', () => {
         : how === 'operator'
           ? await authorize(access, request, { caller: 'operator' })
           : await authorize(access, how);
-    const response = await fetch(`${functionUrl}/pay`, {
-      method: 'POST',
-      headers: {
-        authorization: `Bearer ${token}`,
-        'idempotency-key': 'k',
-        'content-type': 'application/json',
-      },
-      body,
-    });
-    expect(response.status).toBe(status);
+    expect((await post(access, { path: '/pay', key: 'k', body }, token)).status).toBe(status);
   });
 });
 

@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { PaymentClient } from '../../../deploy/cli/payment-client.ts';
-import { createClient, type StackAccess } from '../../../deploy/cli/running-stack.ts';
+import { authorize, createClient, type StackAccess } from '../../../deploy/cli/running-stack.ts';
 import type { LedgerEntry } from '../../../deploy/devchain/ledger.ts';
 import { type Container, listRunning, sidecarUrls } from '../../../deploy/planes/containers.ts';
 import { Planes, type PlanesOptions } from '../../../deploy/planes/planes.ts';
@@ -56,6 +56,25 @@ export async function accessOf(planes: Planes): Promise<StackAccess> {
 
 export async function clientOf(planes: Planes): Promise<PaymentClient> {
   return createClient(await accessOf(planes));
+}
+
+/** A signed `POST`, asked once. @param token another one than the gateway's for this very request */
+export async function post(
+  access: StackAccess,
+  request: { readonly path: string; readonly key: string; readonly body: string },
+  token?: string,
+): Promise<Response> {
+  const { path, key, body } = request;
+  const signed = token ?? (await authorize(access, { method: 'POST', path, idempotencyKey: key, body }));
+  return fetch(`${access.url}${path}`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${signed}`,
+      'idempotency-key': key,
+      'content-type': 'application/json',
+    },
+    body,
+  });
 }
 
 /** The development chain's own record of transfers, asked beside Tor: the tests' judge. */

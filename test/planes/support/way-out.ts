@@ -5,3 +5,5 @@
 export const WAY_OUT = 'way-out';
 /** From a network that documentation keeps for itself (RFC 5737). */
 export const WAY_OUT_ADDRESS = '198.51.100.1/24';
+/** On loopback, as on many machines: what an engine would pass on for its containers is asked from there. */
+export const RESOLVER = '127.0.0.53';
