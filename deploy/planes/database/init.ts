@@ -4,6 +4,7 @@
  * are set to what the files say now.
  */
 import { MongoClient } from 'mongodb';
+import { migrateDatabase } from '../../../shared/adapters/mongo/migrations.ts';
 import { prepareDatabase } from '../../../shared/adapters/mongo/mongo-store.ts';
 import { ensureReplicaSet, ensureUsers } from './administration.ts';
 import { type InitConfig, readInitConfig } from './init-config.ts';
@@ -51,7 +52,9 @@ async function run(config: InitConfig): Promise<void> {
         log(`user ${outcome}`, { user: name });
       }
     }
-    await prepareDatabase(client.db(config.database, { writeConcern: { w: 'majority', journal: true } }));
+    const db = client.db(config.database, { writeConcern: { w: 'majority', journal: true } });
+    await prepareDatabase(db);
+    for (const { schema, what } of await migrateDatabase(db)) log('migrated', { schema, what });
     log('collections and indexes are ready', { database: config.database });
   } finally {
     await client.close();

@@ -8,6 +8,7 @@ import {
   PAYMENTS,
   restoredBreaker,
 } from '../../../shared/adapters/mongo/documents.ts';
+import { migrateDatabase } from '../../../shared/adapters/mongo/migrations.ts';
 import { prepareDatabase } from '../../../shared/adapters/mongo/mongo-store.ts';
 import { readServerTimeMs } from '../../../shared/adapters/mongo/server-time.ts';
 import { storeAccess } from '../../../shared/adapters/mongo/store-errors.ts';
@@ -74,6 +75,7 @@ export async function restoreBackup(
   await insertPayments(db, path);
   await replaceOthers(db, others);
   await compareCounts(db, content.counts);
+  await migrateDatabase(db);
   await markAsLoaded(db, restoreId, await nowMs());
   return { ...content, before };
 }

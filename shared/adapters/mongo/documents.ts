@@ -15,6 +15,12 @@ export const BREAKER_ID = 'breaker';
 /** Beside the breaker's, so that it stays small. */
 export const AUDIT_ID = 'audit';
 
+/**
+ * The form in which all of it is stored. Raised where what stands there has to be changed (`migrations.ts`); what a newer
+ * program has changed is not read by an older one.
+ */
+export const SCHEMA = 2;
+
 /** A payment as it is stored: the domain's fields under the same names, amounts as 64-bit integers. */
 export interface PaymentDocument extends Omit<Payment, 'id' | 'settleAtMs'> {
   readonly _id: string;
@@ -46,6 +52,8 @@ export interface BatchDocument extends Omit<Batch, 'id' | 'settleAtMs'> {
 /** The breaker as it is stored. */
 export interface BreakerDocument {
   readonly _id: string;
+  /** Of all that is stored in this database; absent where it was made before this was counted, which is 1. */
+  readonly schema?: number;
   readonly slotsVersion: bigint;
   readonly pushes: bigint;
   /** JSON text, so that compare-and-set compares it whole. */
@@ -218,7 +226,7 @@ function referenceKey(caller: string, reference: string): string {
 
 /** @throws ServiceError `store_unavailable` where it was written by a version that kept its books otherwise */
 export function breakerFrom(document: BreakerDocument): Breaker {
-  if (document.slotsVersion === undefined) {
+  if (document.slotsVersion === undefined || schemaOf(document) > SCHEMA) {
     throw ofAnotherVersion();
   }
   const { books } = document;
@@ -241,6 +249,7 @@ export function breakerDocument(breaker: Breaker): BreakerDocument {
   const { books, fees } = breaker;
   return {
     _id: BREAKER_ID,
+    schema: SCHEMA,
     slotsVersion: breaker.slotsVersion,
     pushes: breaker.pushes,
     circuit: circuitText(breaker.circuit),
@@ -257,7 +266,11 @@ export function breakerDocument(breaker: Breaker): BreakerDocument {
 
 /** A backup's breaker document as it is put back: paused, and marked as restored. */
 export function restoredBreaker(document: BreakerDocument, marks: RestoreMarks): BreakerDocument {
-  return breakerDocument(restored(breakerFrom(document), marks));
+  return { ...breakerDocument(restored(breakerFrom(document), marks)), schema: schemaOf(document) };
+}
+
+export function schemaOf({ schema }: Pick<BreakerDocument, 'schema'>): number {
+  return schema ?? 1;
 }
 
 /** The circuit that was read last: it changes once in a while, and is read before each call. */
