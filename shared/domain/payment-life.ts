@@ -55,7 +55,12 @@ export const PAYMENT_LIFE = {
   /** Solid evidence; the broadcast may have been made by a process that died before it could record it. */
   confirm: { from: ['signed', 'broadcast'], to: 'confirmed', refusal: 'moved' },
   revert: { from: ['signed', 'broadcast'], to: 'failed', refusal: 'moved' },
-  contradict: { from: ['accepted', 'signed', 'broadcast'], to: 'needs_review', refusal: 'moved' },
+  /** Also where nobody approved what a restored system has found to be paid, maybe. */
+  contradict: {
+    from: ['awaiting_approval', 'accepted', 'signed', 'broadcast'],
+    to: 'needs_review',
+    refusal: 'moved',
+  },
 
   /** What it reserved is spent. */
   commit: { from: ['confirmed'], to: null, refusal: 'moved' },

@@ -99,7 +99,7 @@ export function restored(breaker: Breaker, marks: RestoreMarks): Breaker {
       knownHead: earlier === null ? breaker.solidHead : earlier.knownHead,
       walk: null,
       reconciledAtMs: null,
-      recovered: earlier?.recovered ?? 0,
+      recovered: 0,
     },
   };
 }
@@ -114,8 +114,9 @@ export function voidAtMs({ restoredAtMs }: Restore, expirationMs: number, margin
   return restoredAtMs + expirationMs + marginMs;
 }
 
+/** Whatever an earlier walk has found is found again. */
 export function beginWalk(restore: Restore, from: SolidHead): Restore {
-  return { ...restore, walk: { from, next: { number: from.number, blockId: from.blockId } } };
+  return { ...restore, walk: { from, next: { number: from.number, blockId: from.blockId } }, recovered: 0 };
 }
 
 /** Where the history ends that has to be read. */
@@ -189,11 +190,16 @@ export function obstacleToResume(restore: Restore | null): string | null {
 }
 
 /**
- * Whether a person has said, knowing what was recovered, that this payment is to be made. What was approved before the
- * restore may be the very payment that was made.
+ * Whether a person has said, knowing what was recovered, that this payment is to be made: it was held since that is
+ * known, which says why, and approved then. What the backup shows as waiting for approval may be the very payment that
+ * was approved, and made, after it.
  */
-export function isClearedSince({ history }: Pick<Payment, 'history'>, { restoredAtMs }: Restore): boolean {
-  return history.some(({ event, atMs }) => event === 'approved' && atMs >= restoredAtMs);
+export function isClearedSince({ history }: Pick<Payment, 'history'>, { reconciledAtMs }: Restore): boolean {
+  if (reconciledAtMs === null) return false;
+  const held = history.findIndex(
+    ({ event, atMs }) => event === 'awaiting_approval' && atMs >= reconciledAtMs,
+  );
+  return held >= 0 && history.slice(held).some(({ event }) => event === 'approved');
 }
 
 /** Under which an order is compared with recovered payments. */

@@ -107,6 +107,8 @@ export interface BreakerStore {
 /** The most that may be outstanding, without the new reservation, for it to fit. */
 export interface ReservationRoom {
   readonly slotsVersion: bigint;
+  /** The restore that the database came from, where it did: what was judged before it counts no more. */
+  readonly restoreId: string | null;
   readonly outstandingMaxMicro: Readonly<Record<Asset, bigint>>;
   readonly feesOutstandingMaxMicro: bigint;
 }
@@ -135,10 +137,10 @@ export interface PaymentStore {
   findByTransaction(txId: string): Promise<Payment | null>;
 
   /**
-   * The oldest recovered payment that moved money and stands for this.
-   * @param standsFor an order that it may have paid (`orderKey`), or the payment that it is known to have paid
+   * The oldest recovered payment that moved money and stands for any of these.
+   * @param standsFor orders that it may have paid (`orderKey`), or payments that it is known to have paid
    */
-  findRecovered(standsFor: string): Promise<Payment | null>;
+  findRecovered(...standsFor: readonly string[]): Promise<Payment | null>;
 
   /** Says what a recovered payment paid. Condition: it is not known yet. */
   claimRecovered(recovered: Payment, standsFor: string, entry: HistoryEntry): Promise<boolean>;

@@ -11,7 +11,14 @@ import {
   type Payment,
   type PaymentOrder,
 } from '../domain/payment.ts';
-import { describeDoubt, isClearedSince, isRecovered, orderKey } from '../domain/restore.ts';
+import {
+  describeDoubt,
+  isClearedSince,
+  isRecovered,
+  isUnreconciled,
+  obstacleToResume,
+  orderKey,
+} from '../domain/restore.ts';
 import {
   credible,
   doubtFee,
@@ -110,12 +117,16 @@ async function endRecovered(engine: Engine, payment: Payment, options: AdvanceOp
 async function lapse(engine: Engine, payment: Payment): Promise<Progress> {
   const nowMs = await engine.ledger.serverTimeMs();
   if (nowMs < payment.payByMs) return progress(payment);
-  return end(engine, payment, {}, 'expired', 'nobody approved it in time', nowMs);
+  const doubted = await holdInDoubt(engine, await engine.ledger.readBreaker(), payment, {}, nowMs);
+  return doubted ?? end(engine, payment, {}, 'expired', 'nobody approved it in time', nowMs);
 }
 
 async function advanceAccepted(engine: Engine, payment: Payment, options: AdvanceOptions): Promise<Progress> {
   const { ledger, rules } = engine;
   const nowMs = await ledger.serverTimeMs();
+  const breaker = options.breaker ?? (await ledger.readBreaker());
+  const doubted = await holdInDoubt(engine, breaker, payment, options, nowMs);
+  if (doubted !== null) return doubted;
   if (nowMs >= payment.payByMs) {
     return end(engine, payment, options, 'expired', 'it could not be paid in time', nowMs);
   }
@@ -123,10 +134,7 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
   const refusal = await judgeRecipient(engine, payment);
   if (refusal !== null) return end(engine, payment, options, 'refused', refusal.message, nowMs, refusal);
 
-  const breaker = options.breaker ?? (await ledger.readBreaker());
   if (breaker.pause !== null) return { payment, waitsFor: paused(breaker.pause) };
-  const doubt = await findDoubt(engine, breaker, payment, payment);
-  if (doubt !== null) return end(engine, payment, options, 'needs_review', doubt, nowMs);
 
   let plan: TransferPlan | null = null;
   let waitsFor: ServiceError | null = null;
@@ -149,7 +157,7 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
   // A reservation is noted by the very write that stores the signed bytes, where nothing comes between.
   let unnoted: Reservation | null = null;
   if (payment.reservationId === null) {
-    const reserving = await reserve(engine, payment, feeMicro, options.breaker);
+    const reserving = await reserve(engine, payment, feeMicro, breaker.restore, options.breaker);
     if (reserving.kind === 'moved') return progress(await reread(engine, payment));
     if (reserving.kind === 'busy') return { payment, waitsFor: tooBusy() };
     if (reserving.kind === 'paused') return { payment, waitsFor: paused(reserving.pause) };
@@ -205,9 +213,32 @@ export async function findDoubt(
   order: PaymentOrder,
   standing: Payment | null,
 ): Promise<string | null> {
-  if (restore === null || (standing !== null && isClearedSince(standing, restore))) return null;
-  const recovered = await ledger.findRecovered(orderKey(order));
+  if (restore === null) return null;
+  const isCleared = standing !== null && isClearedSince(standing, restore);
+  const recovered = await ledger.findRecovered(
+    // Whoever ruled that it was paid by this one may have died before that was all stored.
+    ...(standing === null ? [] : [standing.id]),
+    ...(isCleared ? [] : [orderKey(order)]),
+  );
   return recovered === null ? null : describeDoubt(recovered);
+}
+
+/**
+ * What may have been paid before the system was restored is neither paid nor said to be unpaid: it waits until that is
+ * known, and then a person must look.
+ * @returns null where nothing is in doubt
+ */
+async function holdInDoubt(
+  engine: Engine,
+  breaker: Breaker,
+  payment: Payment,
+  options: AdvanceOptions,
+  nowMs: number,
+): Promise<Progress | null> {
+  const obstacle = obstacleToResume(breaker.restore);
+  if (obstacle !== null) return { payment, waitsFor: notReconciled(obstacle) };
+  const doubt = await findDoubt(engine, breaker, payment, payment);
+  return doubt === null ? null : end(engine, payment, options, 'needs_review', doubt, nowMs);
 }
 
 /** Asked before anything is reserved, and again before each signature: the lists may have changed. */
@@ -387,7 +418,9 @@ async function expireAttempt(
   options: AdvanceOptions,
   nowMs: number,
 ): Promise<Progress> {
-  if (nowMs >= payment.payByMs || payment.attemptNumber >= ATTEMPTS_MAX) {
+  const isLast = nowMs >= payment.payByMs || payment.attemptNumber >= ATTEMPTS_MAX;
+  // Where one that a backup has lost may have paid it, it is not over: it is held as soon as it is accepted again.
+  if (isLast && !(await mayBePaid(engine, payment))) {
     const reason = 'no attempt was included in time; each is proven absent from the chain';
     return end(engine, payment, options, 'expired', reason, nowMs);
   }
@@ -397,6 +430,11 @@ async function expireAttempt(
     reason: 'the last attempt expired; another one follows',
   });
   return progress(await reread(engine, payment));
+}
+
+async function mayBePaid(engine: Engine, payment: Payment): Promise<boolean> {
+  const breaker = await engine.ledger.readBreaker();
+  return isUnreconciled(breaker.restore) || (await findDoubt(engine, breaker, payment, payment)) !== null;
 }
 
 async function rebroadcast(
@@ -583,6 +621,11 @@ export function paused({ reason }: Pause): ServiceError {
   return new ServiceError('payments_paused', `An operator has paused payments: ${reason}.`, {
     retryAfterSeconds: 60,
   });
+}
+
+/** The refusal while a restored system does not know yet what was paid since the backup. */
+export function notReconciled(obstacle: string): ServiceError {
+  return new ServiceError('not_reconciled', `Payments stay paused: ${obstacle}.`);
 }
 
 /** The refusal while an operator's stop file is there. */

@@ -1,3 +1,4 @@
+import type { Breaker } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { freeableUntilMs } from '../domain/limits.ts';
 import {
@@ -9,8 +10,8 @@ import {
   type Payment,
 } from '../domain/payment.ts';
 import { PAYMENT_LIFE, takes } from '../domain/payment-life.ts';
-import { isRecovered, orderKey } from '../domain/restore.ts';
-import { advancePayment, type Progress } from './advance-payment.ts';
+import { isRecovered, obstacleToResume, orderKey } from '../domain/restore.ts';
+import { advancePayment, findDoubt, notReconciled, type Progress } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
 import { refuseOutdated } from './order-age.ts';
 import { closeAccounts, guardOf, refreshSolidHead } from './reserve-and-close.ts';
@@ -34,11 +35,14 @@ type Ruling = 'approve' | 'reject' | 'cancel' | 'resolve_paid' | 'resolve_not_pa
 
 /**
  * Takes a payment back that is not signed yet.
- * @throws ServiceError `payment_not_cancellable` where signing has won, or it is over
+ * @throws ServiceError `payment_not_cancellable` where signing has won, or it is over, or it may have been paid before
+ *   the system was restored; `not_reconciled` while that is not known
  */
 export async function cancelPayment(engine: Engine, payment: Payment, decision: Decision): Promise<Payment> {
   if (payment.status === 'cancelled') return payment;
   if (!takes(payment.status, 'cancel')) throw refusal('cancel', payment);
+  const doubt = await findDoubt(engine, await readReconciled(engine), payment, payment);
+  if (doubt !== null) throw new ServiceError(PAYMENT_LIFE.cancel.refusal, `A person has to look: ${doubt}.`);
   const after = await close(engine, payment, 'cancelled', decision);
   if (after.status !== 'cancelled') throw refusal('cancel', after);
   return after;
@@ -71,10 +75,11 @@ export async function approvePayment(engine: Engine, payment: Payment, by: strin
   return advancePayment(engine, after);
 }
 
-/** @throws ServiceError `payment_not_awaiting_approval` */
+/** @throws ServiceError `payment_not_awaiting_approval`; `not_reconciled` while it may be paid, for all that is known */
 export async function rejectPayment(engine: Engine, payment: Payment, decision: Decision): Promise<Payment> {
   if (payment.status === 'rejected') return payment;
   if (!takes(payment.status, 'reject')) throw refusal('reject', payment);
+  await readReconciled(engine);
   const after = await close(engine, payment, 'rejected', decision);
   if (after.status !== 'rejected') throw refusal('reject', after);
   return after;
@@ -93,22 +98,20 @@ export async function resolvePayment(
   outcome: 'paid' | 'not_paid',
   decision: Decision,
 ): Promise<Payment> {
-  const ruling = outcome === 'paid' ? 'resolve_paid' : 'resolve_not_paid';
-  const status = PAYMENT_LIFE[ruling].to;
+  const event = outcome === 'paid' ? 'resolve_paid' : 'resolve_not_paid';
+  const status = PAYMENT_LIFE[event].to;
   if (outcome === 'paid' && (await isKnownNow(engine, payment, decision))) return reread(engine, payment);
-  if (!takes(payment.status, ruling)) {
+  if (!takes(payment.status, event)) {
     const isDone = payment.status === status && payment.history.some(({ event }) => event === 'resolved');
     if (isDone) return payment;
-    throw refusal(ruling, payment);
+    throw refusal(event, payment);
   }
   refuseOutdated(decision.orderedAtMs, underReviewSinceMs(payment));
   if (payment.status === 'awaiting_approval') {
     const recovered = await claimFor(engine, payment, decision);
-    if (recovered === null) throw refusal(ruling, payment);
-    const paidBy = `paid by transaction ${recovered.attempts[0]?.txId}, before the system was restored`;
-    const reason = decision.reason === null ? paidBy : `${decision.reason} (${paidBy})`;
-    const paid = await close(engine, payment, status, { ...decision, reason }, 'resolved');
-    if (paid.status !== status) throw refusal(ruling, paid);
+    if (recovered === null) throw refusal(event, payment);
+    const paid = await close(engine, payment, status, withTransaction(decision, recovered), 'resolved');
+    if (paid.status !== status) throw refusal(event, paid);
     return paid;
   }
   if (payment.reservationId === null) {
@@ -116,8 +119,11 @@ export async function resolvePayment(
   }
   const attempt = liveAttempt(payment);
   if (outcome === 'not_paid' && attempt !== undefined) await assertVoid(engine, attempt);
-  const after = await close(engine, payment, status, decision, 'resolved');
-  if (after.status !== status) throw refusal(ruling, after);
+  const recovered =
+    outcome === 'paid' && isUnpaidByItself(payment) ? await claimFor(engine, payment, decision) : null;
+  const ruling = recovered === null ? decision : withTransaction(decision, recovered);
+  const after = await close(engine, payment, status, ruling, 'resolved');
+  if (after.status !== status) throw refusal(event, after);
   return after;
 }
 
@@ -133,6 +139,16 @@ async function isKnownNow(engine: Engine, payment: Payment, decision: Decision):
     await claimed(engine, decision, 'no order that is to come'),
   );
   return true;
+}
+
+/** Whether it can only be paid by a transaction that the system did not know when it was restored. */
+function isUnpaidByItself({ attempts }: Payment): boolean {
+  return attempts.every(({ outcome }) => outcome === 'expired' || outcome === 'reverted');
+}
+
+function withTransaction(decision: Decision, { attempts }: Payment): Decision {
+  const paidBy = `paid by transaction ${attempts[0]?.txId}, before the system was restored`;
+  return { ...decision, reason: decision.reason === null ? paidBy : `${decision.reason} (${paidBy})` };
 }
 
 /**
@@ -204,6 +220,14 @@ async function close(
   // What it had reserved is given back now; should this fail, `settle` does it.
   if (closed) await closeAccounts(engine, payment.id);
   return reread(engine, payment);
+}
+
+/** @throws ServiceError `not_reconciled`: what is not known to be paid must not be said to be unpaid */
+async function readReconciled({ ledger }: Engine): Promise<Breaker> {
+  const breaker = await ledger.readBreaker();
+  const obstacle = obstacleToResume(breaker.restore);
+  if (obstacle !== null) throw notReconciled(obstacle);
+  return breaker;
 }
 
 async function reread({ ledger }: Engine, payment: Payment): Promise<Payment> {

@@ -3,6 +3,7 @@ import type { Breaker, BreakerAction } from '../domain/breaker.ts';
 import { isTripped, resetCircuit } from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { obstacleToResume } from '../domain/restore.ts';
+import { notReconciled } from './advance-payment.ts';
 import type { Engine } from './engine.ts';
 import { refuseOutdated } from './order-age.ts';
 import { trip } from './trip.ts';
@@ -53,7 +54,7 @@ async function resume({ ledger }: Pick<Engine, 'ledger'>, orderedAtMs: number | 
   if (pause === null) return;
   refuseOutdated(orderedAtMs, pause.atMs);
   const obstacle = obstacleToResume(restore);
-  if (obstacle !== null) throw new ServiceError('not_reconciled', `Payments stay paused: ${obstacle}.`);
+  if (obstacle !== null) throw notReconciled(obstacle);
   await ledger.setPause(null);
 }
 

@@ -1,3 +1,4 @@
+import { isTripped } from '../domain/circuit.ts';
 import { type ErrorCode, ServiceError } from '../domain/errors.ts';
 import { freeableUntilMs } from '../domain/limits.ts';
 import type { HistoryBlock, OutgoingTransfer, Restore } from '../domain/restore.ts';
@@ -13,6 +14,7 @@ import {
 import { advancePayment, tooBusy } from './advance-payment.ts';
 import { fingerprintOf } from './claims.ts';
 import type { Engine } from './engine.ts';
+import { circuitOpen } from './payment-network-with-breaker.ts';
 import { refreshSolidHead } from './reserve-and-close.ts';
 import { trip } from './trip.ts';
 
@@ -91,7 +93,10 @@ export async function reconcile(
  */
 async function begin(engine: Engine, restore: Restore): Promise<Restore> {
   const { ledger, network, rules } = engine;
-  const { solidHead } = await ledger.readCircuit();
+  const { circuit, solidHead } = await ledger.readCircuit();
+  // It may have tripped over this very history: then that is not read over and over.
+  if (circuit.kind === 'open' && isTripped(circuit))
+    throw circuitOpen(`an operator must reset the breaker (${circuit.reason})`, 60_000);
   const isVoid =
     freeableUntilMs(await ledger.serverTimeMs(), solidHead?.timestampMs ?? null) >=
     voidAtMs(restore, rules.expirationMs, rules.expirationMarginMs);

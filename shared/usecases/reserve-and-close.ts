@@ -31,7 +31,7 @@ import {
   isSettled,
   type Payment,
 } from '../domain/payment.ts';
-import { isRecovered } from '../domain/restore.ts';
+import { isRecovered, type Restore } from '../domain/restore.ts';
 import {
   closingOf,
   isReservation,
@@ -86,6 +86,8 @@ const CLOSINGS_MAX = 32;
 interface Claimant extends Demand {
   readonly id: string;
   readonly generation: number;
+  /** As it was when the claimant was last compared with what was recovered; undefined where that comes later. */
+  readonly restore?: Restore | null;
   /** Judges leftovers as it was last seen, after `known`. */
   readonly judge: Judge;
   /** Reads it again, after the breaker; null where it no longer waits for a reservation. */
@@ -95,12 +97,14 @@ type Judge = (transition: Transition) => TransitionVerdict | 'admit';
 
 /**
  * Counts the payment's amount, and the most that its fee may be, against the limits.
+ * @param restore as it was when the payment was compared with what was recovered
  * @param known a breaker document that was read before the payment was last seen as it is here
  */
 export function reserve(
   engine: Engine,
   payment: Payment,
   feeMicro: bigint,
+  restore: Restore | null,
   known?: Breaker,
 ): Promise<Reserving> {
   return reserveFor(
@@ -108,6 +112,7 @@ export function reserve(
     {
       id: payment.id,
       generation: payment.generation,
+      restore,
       amounts: amountsOf(payment.asset, payment.amountMicro),
       feeMicro,
       judge: (transition) => judgeTransition(transition, payment),
@@ -174,6 +179,9 @@ async function reserveFor(engine: Engine, claimant: Claimant, known?: Breaker): 
       continue;
     }
     if (breaker.pause !== null) return { kind: 'paused', pause: breaker.pause };
+    // The system was restored while this process slept: what it has compared means nothing any more.
+    if (claimant.restore !== undefined && claimant.restore?.id !== breaker.restore?.id)
+      return { kind: 'busy' };
     if (!mayPush(breaker, claimant.id)) return { kind: 'busy' };
 
     const nowMs = await ledger.serverTimeMs();
@@ -240,7 +248,7 @@ export function judgeDemand(
 
 function roomFor(
   { rules }: Engine,
-  { books, fees, solidHead, slotsVersion }: Breaker,
+  { books, fees, solidHead, slotsVersion, restore }: Breaker,
   { amounts, feeMicro }: Demand,
   nowMs: number,
 ): ReservationRoom {
@@ -249,6 +257,7 @@ function roomFor(
     outstandingMaxMicro(books[asset], rules.limits[asset], rules.windows, amounts[asset], freeMs);
   return {
     slotsVersion,
+    restoreId: restore?.id ?? null,
     outstandingMaxMicro: { USDT: roomOf('USDT'), TRX: roomOf('TRX') },
     feesOutstandingMaxMicro: feesOutstandingMaxMicro(
       fees,

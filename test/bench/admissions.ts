@@ -106,7 +106,7 @@ function breakerContender(engine: Engine): Contender {
   return {
     async admit(payment) {
       const known = await ledger.readBreaker();
-      const reserving = await reserve(engine, payment, FEE_MICRO, known);
+      const reserving = await reserve(engine, payment, FEE_MICRO, known.restore, known);
       if (reserving.kind !== 'pushed') return false;
       const { reservation } = reserving;
       const stored = await ledger.storeSigned(guardOf(payment), newAttempt(), noteOf(reservation), {

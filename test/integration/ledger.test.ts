@@ -40,6 +40,7 @@ const closing = (paymentId: string, over: Partial<Closing> = {}): Closing => ({
 
 const room = (over: Partial<ReservationRoom> = {}): ReservationRoom => ({
   slotsVersion: 0n,
+  restoreId: null,
   outstandingMaxMicro: { USDT: 2n ** 62n, TRX: 2n ** 62n },
   feesOutstandingMaxMicro: 2n ** 62n,
   ...over,
@@ -756,6 +757,17 @@ describe.each([
     expect(await ledger.moveRestore(third, last)).toBe(false);
     expect(await ledger.setPause(null)).toBe(true);
     expect((await ledger.readBreaker()).pause).toBeNull();
+  });
+
+  it('takes no reservation that was judged before it was restored', async () => {
+    const ledger = await open(true);
+    const { restore } = await ledger.readBreaker();
+    if (restore === null) throw new Error('it is not marked');
+    await ledger.moveRestore(restore, { ...restore, reconciledAtMs: START_MS + 9 });
+    await ledger.setPause(null);
+    expect(await ledger.pushReservation(reservation('pay_1'), room())).toBe(false);
+    expect(await ledger.pushReservation(reservation('pay_1'), room({ restoreId: 'restore-0' }))).toBe(false);
+    expect(await ledger.pushReservation(reservation('pay_1'), room({ restoreId: restore.id }))).toBe(true);
   });
 
   it('does not begin before all payments are back', async () => {

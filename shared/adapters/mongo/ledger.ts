@@ -154,6 +154,7 @@ export function documentLedger(store: DocumentStore): Ledger {
           : {
               pause: null,
               slotsVersion: room.slotsVersion,
+              'restore.id': room.restoreId,
               'fees.outstandingMicro': { $lte: room.feesOutstandingMaxMicro },
               ...Object.fromEntries(
                 assets.map((asset) => [
@@ -295,10 +296,10 @@ export function documentLedger(store: DocumentStore): Ledger {
       return found === null ? null : paymentFrom(found);
     },
 
-    async findRecovered(standsFor) {
+    async findRecovered(...standsFor) {
       const [oldest] = await store.find<PaymentDocument>(
         PAYMENTS,
-        { standsFor, status: { $ne: PAYMENT_LIFE.revert.to } },
+        { standsFor: { $in: standsFor }, status: { $ne: PAYMENT_LIFE.revert.to } },
         { sort: { _id: 1 }, limit: 1 },
       );
       return oldest === undefined ? null : paymentFrom(oldest);

@@ -17,6 +17,7 @@ const LIFE: Readonly<
     reject: 'rejected',
     lapse: 'expired',
     cancel: 'cancelled',
+    contradict: 'needs_review',
     resolve_paid: 'confirmed',
   },
   accepted: {

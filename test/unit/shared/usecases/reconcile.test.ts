@@ -1,15 +1,21 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
-import { END_STATUSES, type PaymentOrder } from '../../../../shared/domain/payment.ts';
+import { END_STATUSES, type Payment, type PaymentOrder } from '../../../../shared/domain/payment.ts';
 import { isRecovered } from '../../../../shared/domain/restore.ts';
 import type { TronAddress } from '../../../../shared/domain/tron-address.ts';
 import { audit } from '../../../../shared/usecases/audit.ts';
-import { approvePayment, resolvePayment } from '../../../../shared/usecases/decide-payment.ts';
+import {
+  approvePayment,
+  cancelPayment,
+  rejectPayment,
+  resolvePayment,
+} from '../../../../shared/usecases/decide-payment.ts';
 import type { Engine } from '../../../../shared/usecases/engine.ts';
 import { operateBreaker } from '../../../../shared/usecases/operate-breaker.ts';
 import { payBatch } from '../../../../shared/usecases/pay-batch.ts';
 import { payOut } from '../../../../shared/usecases/pay-out.ts';
+import type { PaymentRules } from '../../../../shared/usecases/payment-rules.ts';
 import { quote } from '../../../../shared/usecases/quote.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
 import { backUp, putBack } from '../../../support/backup.ts';
@@ -76,6 +82,31 @@ async function restoredAfterPaying(amountMicro = 25_000_000n): Promise<World> {
   await settleOnce(world.engine());
   putBack(world.ledger.store, backup);
   return world;
+}
+
+/** A system that was backed up while an order waited for approval, that approved and paid it, and was put back. */
+async function restoredAfterApproving(rules: Partial<PaymentRules> = {}) {
+  const world = new World({
+    amounts: { maxMicro: { USDT: null, TRX: null }, approvalAboveMicro: { USDT: 1_000_000n, TRX: null } },
+    ...rules,
+  });
+  await pay(world.engine(), 'before', 1_000n, OTHER);
+  const { payment } = await pay(world.engine(), 'approved', 25_000_000n);
+  const backup = backUp(world.ledger.store);
+  world.pass(1);
+  await approvePayment(world.engine(), payment, 'approver');
+  world.pass(10);
+  await settleOnce(world.engine());
+  expect(paidTo(world, RECIPIENT)).toEqual([25_000_000n]);
+  putBack(world.ledger.store, backup);
+  return { world, payment };
+}
+
+/** A payment as it is stored now. */
+function held(world: World, { id }: Payment): Payment {
+  const payment = world.ledger.payments.get(id);
+  if (payment === undefined) throw new Error(`${id} is lost`);
+  return payment;
 }
 
 describe('a restored system', () => {
@@ -221,6 +252,7 @@ describe('a restored system', () => {
     putBack(world.ledger.store, second);
     await settleUntilReconciled(world);
     expect(recoveredIn(world)).toMatchObject([{ amountMicro: 25_000_000n }]);
+    expect(world.ledger.breaker.restore?.recovered).toBe(1);
   });
 
   it('stays paused where the chain is not the one that the backup knew', async () => {
@@ -244,6 +276,7 @@ describe('a restored system', () => {
     await operateBreaker(world.engine(), 'reset', OPERATOR);
     await reconcileAndResume(world);
     expect(recoveredIn(world)).toHaveLength(1);
+    expect(world.ledger.breaker.restore?.recovered).toBe(1);
   });
 
   it('waits where the chain is away', async () => {
@@ -384,6 +417,163 @@ describe('what a restored system does not pay again', () => {
     expect(paidTo(world, RECIPIENT)).toEqual([25_000_000n]);
   });
 
+  it('an order that waited for approval when it was backed up, whenever it is approved again', async () => {
+    for (const approveAgain of ['before', 'after'] as const) {
+      const { world, payment } = await restoredAfterApproving();
+      if (approveAgain === 'before') await approvePayment(world.engine(), held(world, payment), 'approver');
+      await reconcileAndResume(world);
+      if (approveAgain === 'after') await approvePayment(world.engine(), held(world, payment), 'approver');
+      world.pass(40);
+      await settleOnce(world.engine());
+      expect(paidTo(world, RECIPIENT), approveAgain).toEqual([25_000_000n]);
+      expect(held(world, payment), approveAgain).toMatchObject({
+        status: 'needs_review',
+        reason: expect.stringContaining('it may be this payment'),
+      });
+    }
+  });
+
+  it('an order that was ruled to be paid by a process that died, and then approved', async () => {
+    for (let crashAt = 1; ; crashAt += 1) {
+      const world = await restoredAfterPaying(25_000_000n);
+      await reconcileAndResume(world);
+      const { payment } = await pay(world.engine(), 'lost', 25_000_000n);
+      const died = await resolvePayment(world.engine(crashAt), payment, 'paid', OPERATOR).then(
+        () => false,
+        (error: unknown) => error instanceof Crash,
+      );
+      if (!died) {
+        expect(crashAt).toBeGreaterThan(8);
+        return;
+      }
+      const isClaimed = recoveredIn(world)[0]?.history.some(({ event }) => event === 'claimed');
+      if (isClaimed !== true) continue;
+      await approvePayment(world.engine(), held(world, payment), 'approver').catch(refused);
+      world.pass(40);
+      await settleOnce(world.engine());
+      expect(paidTo(world, RECIPIENT), `died at ${crashAt}`).toEqual([25_000_000n]);
+      expect((await resolvePayment(world.engine(), held(world, payment), 'paid', OPERATOR)).status).toBe(
+        'confirmed',
+      );
+    }
+  });
+
+  it('an order whose process slept from before the restore until after it', async () => {
+    const world = new World();
+    await pay(world.engine(), 'before', 7_000_000n, OTHER);
+    world.pass(10);
+    await settleOnce(world.engine());
+    const backup = backUp(world.ledger.store);
+    await pay(world.engine(), 'lost', 25_000_000n);
+    world.pass(10);
+    await settleOnce(world.engine());
+    const engine = world.engine();
+    const slept: Engine = {
+      ...engine,
+      ledger: {
+        ...engine.ledger,
+        insertPayment: async (payment) => {
+          putBack(world.ledger.store, backup);
+          await reconcileAndResume(world);
+          return engine.ledger.insertPayment(payment);
+        },
+      },
+    };
+    await pay(slept, 'lost', 25_000_000n).catch(refused);
+    world.pass(40);
+    await settleOnce(world.engine());
+    expect(paidTo(world, RECIPIENT)).toEqual([25_000_000n]);
+  });
+
+  it('nor calls unpaid what was paid since, where its time is over', async () => {
+    const world = new World({ payByMs: 60_000 });
+    world.chain.isAway = true;
+    const { payment } = await pay(world.engine(), 'waiting', 25_000_000n);
+    const backup = backUp(world.ledger.store);
+    world.chain.isAway = false;
+    world.pass(10);
+    await settleOnce(world.engine());
+    world.pass(60);
+    putBack(world.ledger.store, backup);
+    await settleUntilReconciled(world);
+    world.pass(40);
+    await settleOnce(world.engine());
+    expect(held(world, payment).status).toBe('needs_review');
+  });
+
+  it('nor where nobody approves it again', async () => {
+    const { world, payment } = await restoredAfterApproving({ approveByMs: 60_000 });
+    world.pass(60);
+    await settleUntilReconciled(world);
+    world.pass(40);
+    await settleOnce(world.engine());
+    expect(held(world, payment).status).toBe('needs_review');
+    const ruled = await resolvePayment(world.engine(), held(world, payment), 'paid', OPERATOR);
+    expect(ruled.status).toBe('confirmed');
+  });
+
+  it('nor where its last attempt of the backup is dead', async () => {
+    const world = new World({ payByMs: 120_000 });
+    world.chain.dropsBroadcasts = true;
+    const { payment } = await pay(world.engine(), 'twice', 25_000_000n);
+    const backup = backUp(world.ledger.store);
+    world.pass(70);
+    await settleOnce(world.engine());
+    world.chain.dropsBroadcasts = false;
+    for (let run = 0; run < 5; run += 1) {
+      world.pass(5);
+      await settleOnce(world.engine());
+    }
+    expect(paidTo(world, RECIPIENT)).toEqual([25_000_000n]);
+    putBack(world.ledger.store, backup);
+    await settleUntilReconciled(world);
+    world.pass(40);
+    await settleOnce(world.engine());
+    await settleOnce(world.engine());
+    expect(held(world, payment)).toMatchObject({
+      status: 'needs_review',
+      attempts: [{ outcome: 'expired' }],
+    });
+  });
+
+  it('nor lets it be cancelled as though it were unpaid', async () => {
+    const { world, payment } = await restoredAfterApproving();
+    const cancel = () => cancelPayment(world.engine(), held(world, payment), { by: 'gateway', reason: null });
+    await expect(cancel()).rejects.toMatchObject({ code: 'not_reconciled' });
+    await expect(rejectPayment(world.engine(), held(world, payment), OPERATOR)).rejects.toMatchObject({
+      code: 'not_reconciled',
+    });
+    await reconcileAndResume(world);
+    await expect(cancel()).rejects.toMatchObject({
+      code: 'payment_not_cancellable',
+      message: expect.stringContaining('it may be this payment'),
+    });
+    // Who may reject it is shown why it is held.
+    expect((await rejectPayment(world.engine(), held(world, payment), OPERATOR)).status).toBe('rejected');
+  });
+
+  it('takes the transfer for an order under review that a person says was paid by it', async () => {
+    const world = new World();
+    world.chain.isAway = true;
+    const { payment } = await pay(world.engine(), 'waiting', 25_000_000n);
+    const backup = backUp(world.ledger.store);
+    world.chain.isAway = false;
+    world.pass(10);
+    await settleOnce(world.engine());
+    world.pass(10);
+    putBack(world.ledger.store, backup);
+    await reconcileAndResume(world);
+    world.pass(40);
+    await settleOnce(world.engine());
+    await settleOnce(world.engine());
+    const ruled = await resolvePayment(world.engine(), held(world, payment), 'paid', OPERATOR);
+    expect(ruled).toMatchObject({
+      status: 'confirmed',
+      reason: expect.stringContaining('paid by transaction'),
+    });
+    expect((await pay(world.engine(), 'other', 25_000_000n)).payment.status).toBe('broadcast');
+  });
+
   it('an order in a batch: it is to be asked for singly', async () => {
     const world = await restoredAfterPaying(25_000_000n);
     await reconcileAndResume(world);
@@ -503,6 +693,8 @@ type Happening =
 
 const KEYS = 5;
 const AMOUNTS = [25_000_000n, 40_000_000n];
+/** Time that runs out while a system is put back, and time enough. */
+const payBy = fc.constantFrom(90_000, 3_600_000);
 const crash = fc.option(fc.integer({ min: 1, max: 60 }), { freq: 3 });
 const happening: fc.Arbitrary<Happening> = fc.oneof(
   {
@@ -532,8 +724,16 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
  * for which key is noted as it is stored, and that is what a restored database forgets.
  */
 class Truth {
-  readonly world = new World({ payByMs: 3_600_000 });
+  readonly world: World;
   readonly #keyOf = new Map<string, string>();
+
+  constructor(payByMs: number) {
+    this.world = new World({
+      payByMs,
+      approveByMs: payByMs,
+      amounts: { maxMicro: { USDT: null, TRX: null }, approvalAboveMicro: { USDT: 30_000_000n, TRX: null } },
+    });
+  }
 
   engine(crashAt: number | null = null): Engine {
     const engine = this.world.engine(crashAt ?? undefined);
@@ -554,13 +754,17 @@ class Truth {
     return this.world.chain.paid.filter(({ pending }) => this.#keyOf.get(pending.txId) === key).length;
   }
 
-  /** Rules on all that waits for a person, by what is true. */
+  /**
+   * Rules on all that waits for a person, by what is true; but approves without a look what is said to wait for nothing
+   * but approval.
+   */
   async rule(): Promise<void> {
     for (const payment of this.world.ledger.payments.values()) {
       const isPaid = this.timesPaid(payment.idempotencyKey) > 0;
       if (payment.status === 'awaiting_approval') {
-        if (isPaid) await resolvePayment(this.engine(), payment, 'paid', OPERATOR);
-        else await approvePayment(this.engine(), payment, 'approver');
+        const isRoutine = payment.reason === 'it waits for approval';
+        if (isPaid && !isRoutine) await resolvePayment(this.engine(), payment, 'paid', OPERATOR);
+        else await approvePayment(this.engine(), payment, 'approver').catch(refused);
       } else if (payment.status === 'needs_review' && !isRecovered(payment)) {
         // Too early for a ruling where its bytes may land yet.
         await resolvePayment(this.engine(), payment, isPaid ? 'paid' : 'not_paid', OPERATOR).catch(refused);
@@ -582,69 +786,73 @@ async function mayDie(life: Promise<unknown>): Promise<void> {
 describe('whatever is lost with a backup', () => {
   it('no key is paid twice, and what was paid is counted', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(happening, { minLength: 4, maxLength: 30 }), async (happenings) => {
-        const truth = new Truth();
-        const { world } = truth;
-        let backup = backUp(world.ledger.store);
-        const ask = (key: number, equal: number, crashAt: number | null) =>
-          mayDie(pay(truth.engine(crashAt), `key-${key}`, AMOUNTS[equal] ?? 1n));
-        const asked = new Map<number, number>();
-        for (const one of happenings) {
-          switch (one.kind) {
-            case 'pay': {
-              // A key is always asked for with the same order.
-              const equal = asked.get(one.key) ?? one.equal;
-              asked.set(one.key, equal);
-              await ask(one.key, equal, one.crashAt);
-              break;
+      fc.asyncProperty(
+        payBy,
+        fc.array(happening, { minLength: 4, maxLength: 30 }),
+        async (payByMs, happenings) => {
+          const truth = new Truth(payByMs);
+          const { world } = truth;
+          let backup = backUp(world.ledger.store);
+          const ask = (key: number, equal: number, crashAt: number | null) =>
+            mayDie(pay(truth.engine(crashAt), `key-${key}`, AMOUNTS[equal] ?? 1n));
+          const asked = new Map<number, number>();
+          for (const one of happenings) {
+            switch (one.kind) {
+              case 'pay': {
+                // A key is always asked for with the same order.
+                const equal = asked.get(one.key) ?? one.equal;
+                asked.set(one.key, equal);
+                await ask(one.key, equal, one.crashAt);
+                break;
+              }
+              case 'settle':
+                world.pass(one.seconds);
+                await mayDie(settleOnce(truth.engine(one.crashAt)));
+                break;
+              case 'drops':
+                world.chain.dropsBroadcasts = one.is;
+                break;
+              case 'back_up':
+                backup = backUp(world.ledger.store);
+                break;
+              case 'put_back':
+                putBack(world.ledger.store, backup);
+                break;
             }
-            case 'settle':
-              world.pass(one.seconds);
-              await mayDie(settleOnce(truth.engine(one.crashAt)));
-              break;
-            case 'drops':
-              world.chain.dropsBroadcasts = one.is;
-              break;
-            case 'back_up':
-              backup = backUp(world.ledger.store);
-              break;
-            case 'put_back':
-              putBack(world.ledger.store, backup);
-              break;
+            const { restore, pause } = world.ledger.breaker;
+            if (pause !== null && restore?.reconciledAtMs !== null) {
+              await operateBreaker(truth.engine(), 'resume', OPERATOR);
+            }
+            await truth.rule();
           }
-          const { restore, pause } = world.ledger.breaker;
-          if (pause !== null && restore?.reconciledAtMs !== null) {
-            await operateBreaker(truth.engine(), 'resume', OPERATOR);
-          }
-          await truth.rule();
-        }
 
-        world.chain.dropsBroadcasts = false;
-        if (world.ledger.breaker.restore?.reconciledAtMs === null) await settleUntilReconciled(world);
-        await operateBreaker(truth.engine(), 'resume', OPERATOR);
-        for (let round = 0; round < 40; round += 1) {
-          for (const [key, equal] of asked) await ask(key, equal, null);
-          await truth.rule();
-          world.pass(20);
-          await settleOnce(truth.engine());
-          await truth.rule();
-        }
-        for (const key of asked.keys()) expect(truth.timesPaid(`key-${key}`)).toBeLessThanOrEqual(1);
-        for (const payment of world.ledger.payments.values()) {
-          if (isRecovered(payment)) continue;
-          expect(END_STATUSES).toContain(payment.status);
-          expect(truth.timesPaid(payment.idempotencyKey)).toBe(payment.status === 'confirmed' ? 1 : 0);
-        }
-        const sentMicro = world.chain.paid.reduce(
-          (sum, { pending }) => sum + pending.transfer.amountMicro,
-          0n,
-        );
-        const { books, fees, transitions } = world.ledger.breaker;
-        expect(books.USDT.spentTotalMicro).toBeGreaterThanOrEqual(sentMicro);
-        expect([books.USDT.outstandingMicro, fees.outstandingMicro]).toEqual([0n, 0n]);
-        expect(transitions).toEqual([]);
-        expect(world.ledger.store.audit.findings).toEqual([]);
-      }),
+          world.chain.dropsBroadcasts = false;
+          if (world.ledger.breaker.restore?.reconciledAtMs === null) await settleUntilReconciled(world);
+          await operateBreaker(truth.engine(), 'resume', OPERATOR);
+          for (let round = 0; round < 40; round += 1) {
+            for (const [key, equal] of asked) await ask(key, equal, null);
+            await truth.rule();
+            world.pass(20);
+            await settleOnce(truth.engine());
+            await truth.rule();
+          }
+          for (const key of asked.keys()) expect(truth.timesPaid(`key-${key}`)).toBeLessThanOrEqual(1);
+          for (const payment of world.ledger.payments.values()) {
+            if (isRecovered(payment)) continue;
+            expect(END_STATUSES).toContain(payment.status);
+            expect(truth.timesPaid(payment.idempotencyKey)).toBe(payment.status === 'confirmed' ? 1 : 0);
+          }
+          const sentMicro = world.chain.paid.reduce(
+            (sum, { pending }) => sum + pending.transfer.amountMicro,
+            0n,
+          );
+          const { books, fees, transitions } = world.ledger.breaker;
+          expect(books.USDT.spentTotalMicro).toBeGreaterThanOrEqual(sentMicro);
+          expect([books.USDT.outstandingMicro, fees.outstandingMicro]).toEqual([0n, 0n]);
+          expect(transitions).toEqual([]);
+          expect(world.ledger.store.audit.findings).toEqual([]);
+        },
+      ),
       { numRuns: 150 },
     );
   });
