@@ -22,8 +22,7 @@ export async function backUp(planes: Planes, log: (line: string) => void): Promi
  * they did not before, nothing but the database is started: on a new machine nothing may be paid before this.
  *
  * @param asked as `readRestoreOrder` takes it; a file may be named with its path
- * @throws UsageError; Error, CommandFailed where it was refused or broke off: functions that ran run again, and pay
- *   nothing that they would not have paid before
+ * @throws UsageError; Error, CommandFailed where it was refused or broke off
  */
 export async function restore(
   planes: Planes,
@@ -46,9 +45,13 @@ export async function restore(
   await stop(planes, functions, log);
   try {
     await runProgram(planes, 'database-restore', words);
-  } finally {
-    await start(planes, functions, log);
+  } catch (error) {
+    // A file that is not put back leaves what can run on. What other means have brought back, and nothing marks, cannot.
+    if (order.kind === 'file') await start(planes, functions, log);
+    else log(`nothing is marked: ${FUNCTIONS.join(', ')} stay stopped until this is run again and succeeds`);
+    throw error;
   }
+  await start(planes, functions, log);
   for (const line of whatIsNext(functions.length > 0)) log(line);
 }
 

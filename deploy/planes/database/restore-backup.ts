@@ -5,6 +5,7 @@ import {
   BREAKER,
   BREAKER_ID,
   type BreakerDocument,
+  breakerFrom,
   PAYMENTS,
   restoredBreaker,
 } from '../../../shared/adapters/mongo/documents.ts';
@@ -98,8 +99,10 @@ export async function markAsRestored(db: Db, backupAtMs: number): Promise<void> 
     );
   }
   const marks = { restoreId: randomUUID(), backupAtMs, restoredAtMs, isLoaded: true };
+  // First: whatever breaks off after it, nothing is paid.
   await replaceBreaker(db, breaker, restoredBreaker(breaker, marks));
   await prepareDatabase(db);
+  await migrateDatabase(db);
 }
 
 interface Standing {
@@ -118,6 +121,10 @@ async function judge(db: Db, path: string, isReplacing: boolean) {
     throw new RestoreRefused(`${path} holds no breaker document: it is no whole system`);
   if (breaker.restore?.isLoaded === false)
     throw new RestoreRefused(`${path} is of a system whose own restore had not come to its end`);
+  if (!isReadable(breaker))
+    throw new RestoreRefused(
+      `${path} is of another version of this service, which keeps its books otherwise`,
+    );
   await findPrimary(db);
   const standing = await readStanding(db);
   if (standing.kind === 'in use' && !isReplacing) {
@@ -126,6 +133,15 @@ async function judge(db: Db, path: string, isReplacing: boolean) {
     );
   }
   return { content, breaker, others, standing };
+}
+
+function isReadable(breaker: BreakerDocument): boolean {
+  try {
+    breakerFrom(breaker);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function readBreakers(path: string) {

@@ -3,9 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Db } from 'mongodb';
+import { BSON, type Db } from 'mongodb';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BackupUnusable, readBackup, writeBackup } from '../../../deploy/planes/database/backup-file.ts';
+import {
+  type BackupDocument,
+  BackupUnusable,
+  readBackup,
+  writeBackup,
+} from '../../../deploy/planes/database/backup-file.ts';
 import {
   judgeRestore,
   markAsRestored,
@@ -295,21 +300,24 @@ describe('a restore', () => {
     await expect(restore(before?.path ?? '', true)).rejects.toThrow('holds no breaker document');
   });
 
-  it('leaves everything as it is where the file is damaged, of another database, or another format', async () => {
+  it('leaves everything as it is where the file is damaged, of another database, or of a newer program', async () => {
     await live();
-    const { path } = await backUp();
+    const { path, header } = await backUp();
     const foreign = join(folder, 'foreign');
     await writeBackup(
       foreign,
       { database: 'another', takenAtMs: 1, consistency: 'snapshot' },
       readBackup(path),
     );
+    const newer = join(folder, 'newer');
+    await writeBackup(newer, header, ofSchema(path, 1_000));
     const damaged = join(folder, 'damaged');
     writeFileSync(damaged, readFileSync(path).subarray(0, -20));
     const before = await bytesOf();
     await expect(restore(damaged, true)).rejects.toThrow(BackupUnusable);
     await expect(restore(join(folder, 'none'), true)).rejects.toThrow('is not there');
     await expect(restore(foreign, true)).rejects.toThrow('is of the database another');
+    await expect(restore(newer, true)).rejects.toThrow('is of another version');
     expect(await bytesOf()).toEqual(before);
     expect(readdirSync(folder).filter((name) => name.startsWith('before-restore'))).toEqual([]);
   });
@@ -342,7 +350,7 @@ describe('a restore', () => {
 });
 
 describe('a restore that dies', () => {
-  const WRITES = ['replaceOne', 'insertMany', 'deleteMany', 'updateOne', 'createIndexes'];
+  const WRITES = ['replaceOne', 'insertMany', 'deleteMany', 'updateOne', 'updateMany', 'createIndexes'];
   class Died extends Error {}
 
   /** Dies at the n-th write: before it, when half of it is made, or after it. */
@@ -511,6 +519,15 @@ describe('the programs', () => {
     expect((await run('restore.ts', ['--help'])).lines[0]).toContain('restore FILE');
   });
 });
+
+/** The same backup, as a program with another schema would have made it. */
+async function* ofSchema(path: string, schema: number): AsyncGenerator<BackupDocument> {
+  for await (const { collection, bson } of readBackup(path)) {
+    const document = BSON.deserialize(bson, { promoteValues: false });
+    const changed = document._id === BREAKER_ID ? { ...document, schema } : document;
+    yield { collection, bson: BSON.serialize(changed) };
+  }
+}
 
 interface Call {
   readonly collection: string;
