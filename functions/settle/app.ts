@@ -60,6 +60,7 @@ function viewReconciliation(report: ReconciliationReport): NonNullable<SettleRep
     blocks_left: report.blocksLeft,
     recovered: report.recovered,
     done: report.done,
+    waits_for: report.waitsFor?.message ?? null,
   };
 }
 

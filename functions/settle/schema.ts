@@ -24,6 +24,9 @@ const ReconciliationView = Type.Object({
   blocks_left: Type.Union([Type.Integer(), Type.Null()], { description: 'Null while it cannot be told.' }),
   recovered: Type.Integer({ description: 'Transfers that no payment stood for, over all runs.' }),
   done: Type.Boolean({ description: 'Payments can be resumed.' }),
+  waits_for: Type.Union([Type.String(), Type.Null()], {
+    description: 'Why this run could not go further; null where it could.',
+  }),
 });
 
 /** What one run of `settle` did. */

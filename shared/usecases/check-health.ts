@@ -113,7 +113,9 @@ async function checkCircuit({ circuit: rules }: HealthParts, shared: Promise<Sha
   if (pause !== null) {
     const obstacle = obstacleToResume(restore);
     const why = obstacle === null ? pause.reason : `${pause.reason}: ${obstacle}`;
-    return bad(`payments are paused by ${pause.by} (${why})`);
+    const beside = judgeCircuit(circuit, rules, serverTimeMs);
+    const told = beside.healthy ? '' : `; the circuit is ${beside.reason}`;
+    return bad(`payments are paused by ${pause.by} (${why})${told}`);
   }
   return judgeCircuit(circuit, rules, serverTimeMs);
 }

@@ -49,12 +49,19 @@ export async function operateBreaker(
 }
 
 async function resume({ ledger }: Pick<Engine, 'ledger'>, orderedAtMs: number | undefined): Promise<void> {
-  const { pause, restore } = await ledger.readBreaker();
+  const { pause, restore, circuit } = await ledger.readBreaker();
   // A pause that comes from here on is not the one that is to be lifted.
   if (pause === null) return;
   refuseOutdated(orderedAtMs, pause.atMs);
   const obstacle = obstacleToResume(restore);
-  if (obstacle !== null) throw notReconciled(obstacle);
+  if (obstacle !== null) {
+    const tripped = circuit.kind === 'open' && isTripped(circuit) ? circuit.reason : null;
+    throw notReconciled(
+      tripped === null
+        ? obstacle
+        : `${obstacle}; the breaker, which has tripped (${tripped}), must be reset first`,
+    );
+  }
   await ledger.setPause(null);
 }
 

@@ -1,3 +1,4 @@
+import { ServiceError } from '../../domain/errors.ts';
 import {
   type BlockLink,
   type HistoryBlock,
@@ -14,8 +15,8 @@ import { isAbsent, readBlock, readTransactionInfo } from './node-answers.ts';
 import type { JsonObject, NodeClient } from './node-client.ts';
 import { type FoundTransfer, findOutgoing } from './outgoing-transfers.ts';
 
-/** Blocks asked for at once. */
-const WIDTH = 8;
+/** Blocks asked for at once, at the most: as many as come in time, for they may be large, and Tor slow. */
+const WIDTH_MAX = 8;
 /** One call leaves time for what is done with its blocks before the invocation is over. */
 const READ_MS_MAX = 5_000;
 const BLOCKS_MAX = 400;
@@ -24,6 +25,7 @@ const BLOCKS_MAX = 400;
 export class WalletHistory {
   readonly #genuine: GenuineNodes;
   readonly #clock: Clock;
+  #width = 1;
 
   constructor(genuine: GenuineNodes, clock: Clock) {
     this.#genuine = genuine;
@@ -45,10 +47,19 @@ export class WalletHistory {
     const endMs = this.#clock.nowMs() + Math.min(READ_MS_MAX, leftOfCallMs() / 2);
     let next = from;
     do {
-      const width = Math.max(1, Math.min(WIDTH, next.number - floor.number + 1));
-      const shown = await Promise.all(
-        Array.from({ length: width }, (_, below) => readShown(node, next.number - below)),
-      );
+      const width = Math.max(1, Math.min(this.#width, next.number - floor.number + 1));
+      let shown: JsonObject[];
+      try {
+        shown = await Promise.all(
+          Array.from({ length: width }, (_, below) => readShown(node, next.number - below)),
+        );
+        this.#width = Math.min(WIDTH_MAX, this.#width * 2);
+      } catch (error) {
+        this.#width = Math.max(1, Math.floor(this.#width / 2));
+        // What was read before is not lost: the next call goes on from there.
+        if (blocks.length > 0 && error instanceof ServiceError) return blocks;
+        throw error;
+      }
       for (const one of shown) {
         const block = await this.#link(node, account, next, one);
         blocks.push(block);
@@ -65,26 +76,37 @@ export class WalletHistory {
     if (number !== link.number || blockId !== link.blockId) {
       throw chainAway(`${node.host} shows another block ${link.number} than the one above it names`);
     }
-    if (!isBound) await this.#assertWitnessed(node, link, txIds);
     const found = findOutgoing(shown, account);
+    if (!isBound) await this.#assertWitnessed(node, account, link, { txIds, found });
     const transfers = await Promise.all(found.map((transfer) => withFee(node, transfer, number)));
     return { number, blockId, parentId, timestampMs, transfers };
   }
 
   /**
    * A block whose id cannot be computed again, as it holds something that is not known here, is believed where another
-   * operator's node shows the same transactions. Where there is one operator alone, its word has to do.
+   * operator's node shows the same transactions, and of the wallet's that the same have succeeded. Where there is one operator alone, its word has to do.
    */
-  async #assertWitnessed(node: NodeClient, link: BlockLink, txIds: readonly string[]): Promise<void> {
+  async #assertWitnessed(
+    node: NodeClient,
+    account: Account,
+    link: BlockLink,
+    { txIds, found }: { readonly txIds: readonly string[]; readonly found: readonly FoundTransfer[] },
+  ): Promise<void> {
     const others = this.#genuine.nodes.filter(({ host }) => operatorOf(host) !== operatorOf(node.host));
     if (others.length === 0) return;
     for (const other of others) {
       await this.#genuine.assertGenesis(other);
-      const seen = readBlock(await readShown(other, link.number));
-      if (seen.blockId === link.blockId && seen.txIds.join() === txIds.join()) return;
+      const shown = await readShown(other, link.number);
+      const seen = readBlock(shown);
+      const isSame = seen.blockId === link.blockId && seen.txIds.join() === txIds.join();
+      if (isSame && outcomes(findOutgoing(shown, account)) === outcomes(found)) return;
     }
     throw chainAway(`no second node shows the transactions of block ${link.number} as ${node.host} does`);
   }
+}
+
+function outcomes(transfers: readonly FoundTransfer[]): string {
+  return transfers.map(({ txId, succeeded }) => `${txId} ${succeeded}`).join();
 }
 
 async function readShown(node: NodeClient, number: number): Promise<JsonObject> {

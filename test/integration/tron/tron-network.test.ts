@@ -5,13 +5,14 @@ import { blockIdOf as headerHash, merkleRoot } from '../../../shared/adapters/tr
 import { withCallDeadline } from '../../../shared/adapters/tron/call-deadline.ts';
 import { directDialer } from '../../../shared/adapters/tron/dialer.ts';
 import { nodeClient } from '../../../shared/adapters/tron/node-client.ts';
+import { bytesField, integerField, lengthDelimited } from '../../../shared/adapters/tron/protobuf.ts';
 import { tronNetwork } from '../../../shared/adapters/tron/tron-network.ts';
 import {
   provesAbsenceByTwoNodes,
   provesAbsenceByWalk,
   type Transfer,
 } from '../../../shared/domain/transfer-evidence.ts';
-import { addressFromHex, addressToWord } from '../../../shared/domain/tron-address.ts';
+import { addressFromHex, addressToHex, addressToWord } from '../../../shared/domain/tron-address.ts';
 import { NOTHING_IN_FLIGHT, type PaymentNetwork } from '../../../shared/ports/payment-network.ts';
 import { type Answer, type FakeNode, Reply, startFakeNode } from '../../support/fake-node.ts';
 import { recordedAnswer } from '../../unit/shared/adapters/recorded-answers.ts';
@@ -951,6 +952,38 @@ describe("reading a wallet's history", () => {
     spoil(nodes[0]);
     expect(await network().readHistory(account, solidHead, floor)).toHaveLength(41);
     await expect(network(1).readHistory(account, solidHead, floor)).rejects.toEqual(unavailable);
+  });
+
+  it('keeps what it has read where a node fails further down', async () => {
+    const table = nodes[0].table['/walletsolidity/getblockbynum'] as (body: { num: number }) => unknown;
+    set(nodes[0], '/walletsolidity/getblockbynum', (body: { num: number }) =>
+      body.num < 90 ? {} : table(body),
+    );
+    const one = network(1);
+    const first = await one.readHistory(account, solidHead, floor);
+    expect(first.map(({ number }) => number)).toEqual([100, 99, 98, 97, 96, 95, 94]);
+    const below = { number: 93, blockId: blockIdOf(93) };
+    // It asks for less at once then.
+    expect(await one.readHistory(account, below, floor)).toHaveLength(4);
+    set(nodes[0], '/walletsolidity/getblockbynum', table);
+    expect((await one.readHistory(account, below, floor)).at(-1)?.number).toBe(60);
+  });
+
+  it('believes of a transfer that it failed only where a second operator shows it', async () => {
+    const value = [
+      bytesField(1, addressToHex(transfer.sender)),
+      bytesField(2, addressToHex(transfer.recipient)),
+    ];
+    const parameter = lengthDelimited(2, Buffer.concat([...value, integerField(3, 5)]));
+    const contract = Buffer.concat([integerField(1, 1), lengthDelimited(2, parameter)]);
+    const raw_data_hex = lengthDelimited(11, contract).toString('hex');
+    const shown = (contractRet: string) =>
+      blocksUpTo(SOLID_HEIGHT, {
+        77: { ...block(77), transactions: [{ raw_data_hex, signature: ['00'], ret: [{ contractRet }] }] },
+      });
+    set(nodes[0], '/walletsolidity/getblockbynum', shown('REVERT'));
+    set(nodes[1], '/walletsolidity/getblockbynum', shown('SUCCESS'));
+    await expect(network().readHistory(account, solidHead, floor)).rejects.toThrow(/no second node/);
   });
 
   it('believes a block that it cannot compute the id of only where a second operator shows the same', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type AuditRecord, NEW_AUDIT } from '../../../../shared/domain/audit.ts';
 import { type Breaker, NEW_BREAKER } from '../../../../shared/domain/breaker.ts';
-import type { Circuit } from '../../../../shared/domain/circuit.ts';
+import { type Circuit, tripCircuit } from '../../../../shared/domain/circuit.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
 import { restored } from '../../../../shared/domain/restore.ts';
 import type { TronAddress } from '../../../../shared/domain/tron-address.ts';
@@ -104,6 +104,11 @@ describe('health', () => {
     await expectUnhealthy(
       { breaker: { ...breaker, restore: { ...restore, isLoaded: false } } },
       { circuit_breaker: /run it again\)$/ },
+    );
+    const circuit = tripCircuit(breaker.circuit, 'another chain', NOW_MS);
+    await expectUnhealthy(
+      { breaker: { ...breaker, circuit } },
+      { circuit_breaker: /land any more\); the circuit is open .*another chain.*an operator must reset it$/ },
     );
   });
 

@@ -270,7 +270,9 @@ describe('a restored system', () => {
     });
     await expect(operateBreaker(world.engine(), 'resume', OPERATOR)).rejects.toMatchObject({
       code: 'not_reconciled',
+      message: expect.stringMatching(/has tripped .*on the one of the backup.*must be reset first/),
     });
+    expect((await settleOnce(world.engine())).reconciliation?.waitsFor?.message).toContain('must reset');
     // The operator mends the nodes, and it is read anew.
     world.chain.historyView = (blocks) => blocks;
     await operateBreaker(world.engine(), 'reset', OPERATOR);
