@@ -52,7 +52,7 @@ export async function restore(
     throw error;
   }
   await start(planes, functions, log);
-  for (const line of whatIsNext(functions.length > 0)) log(line);
+  for (const line of whatIsNext(planes, functions.length > 0)) log(line);
 }
 
 async function isDatabaseUp(planes: Planes): Promise<boolean> {
@@ -93,15 +93,16 @@ async function start(
   log(`${FUNCTIONS.join(', ')} run again`);
 }
 
-function whatIsNext(isRunning: boolean): readonly string[] {
+function whatIsNext({ isProduction }: Planes, isRunning: boolean): readonly string[] {
+  const command = `npm run planes --${isProduction ? ' --production' : ''}`;
   return [
     '',
     'It is paused: nothing is reserved or signed.',
-    ...(isRunning ? [] : ['Start everything: npm run planes']),
+    ...(isRunning ? [] : [`Start everything: ${command}`]),
     "Once nothing can land any more that was signed before, settle reads the wallet's solid history since the backup.",
-    'How far it is: GET /stats (restored), or node deploy/planes/scripts/health-check.ts (circuit_breaker).',
-    'When that is done, and not before, it can be resumed: POST /pay/breaker {"action":"resume","reason":"…"}',
-    'An order that is equal to a transfer which was found waits for approval: POST /pay/{id}/resolve as paid says that it',
-    'is that transfer, /approve that it is another payment, and pays it.',
+    'How far it is: node deploy/planes/scripts/health-check.ts (circuit_breaker), or GET /stats (restored).',
+    'When that is done, and not before, it can be resumed:',
+    `  ${command} post /pay/breaker '{"action":"resume","reason":"the history is read"}'`,
+    'What to do with an order that is equal to a transfer which was found: docs/operations.md, "Restore".',
   ];
 }

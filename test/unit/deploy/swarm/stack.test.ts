@@ -8,6 +8,7 @@ const DEPLOY = resolve(import.meta.dirname, '../../../../deploy');
 interface Service {
   readonly image: string;
   readonly user: string;
+  readonly profiles?: readonly string[];
   readonly read_only?: boolean;
   readonly cap_drop?: readonly string[];
   readonly networks: readonly string[] | Readonly<Record<string, unknown>>;
@@ -39,7 +40,10 @@ function read(...paths: readonly string[]): File {
 
 const compose = read('planes/compose.yaml');
 const stack = read('swarm/stack.yaml', 'swarm/mongo.yaml');
-const NAMES = Object.keys(compose.services);
+/** A person's tools are run by `npm run planes`, which knows no swarm. */
+const NAMES = Object.entries(compose.services)
+  .filter(([, { profiles = [] }]) => !profiles.includes('tools'))
+  .map(([name]) => name);
 
 const networksOf = ({ networks }: Service) =>
   (Array.isArray(networks) ? networks : Object.keys(networks)).toSorted();
