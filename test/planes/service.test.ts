@@ -139,6 +139,8 @@ describe('logs', () => {
     const folder = join(STATE_DIR, 'logs/tron-payment/stats');
     const written = () =>
       readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+    // Other tests crash it.
+    const { restarts } = await containerOf(planes, 'stats');
     // Its disk holds 64 KiB; each request logs some hundred bytes.
     for (let request = 0; request < 200; request += 1) {
       const response = await fetch(`${functionUrl}/stats?period=hour`, { headers });
@@ -147,7 +149,7 @@ describe('logs', () => {
     }
     expect(written()).toBeLessThanOrEqual(64 * 1024);
     const stats = await containerOf(planes, 'stats');
-    expect([stats.health, stats.restarts]).toEqual(['healthy', 0]);
+    expect([stats.health, stats.restarts]).toEqual(['healthy', restarts]);
     expect((await planes.engine.compose(['logs', 'stats'])).includes('No space left')).toBe(true);
   });
 });

@@ -20,9 +20,10 @@ beforeAll(async () => {
   const settings = { DRAIN_MS: String(DRAIN_MS), UPDATE_MONITOR: '3s', QUEUE_TIMEOUT_MS: '20000' };
   stack = await SwarmStack.start(settings);
   await poll(async () => {
-    const response = await fetch(`${stack.access.url}/health`);
-    await response.arrayBuffer();
-    return response.ok;
+    // The gateway itself may have been started just now, and not listen yet.
+    const response = await fetch(`${stack.access.url}/health`).catch(() => undefined);
+    await response?.arrayBuffer();
+    return response?.ok === true;
   }, 90_000);
 });
 

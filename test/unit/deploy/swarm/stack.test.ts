@@ -11,6 +11,7 @@ interface Service {
   readonly profiles?: readonly string[];
   readonly read_only?: boolean;
   readonly cap_drop?: readonly string[];
+  readonly dns?: readonly string[];
   readonly networks: readonly string[] | Readonly<Record<string, unknown>>;
   readonly secrets?: readonly { readonly source: string; readonly uid?: string; readonly mode?: number }[];
   readonly deploy: { readonly resources: unknown; readonly replicas?: unknown };
@@ -64,6 +65,7 @@ describe('the stack for a swarm', () => {
     (name) => {
       const [here, there] = [service(stack, name), service(compose, name)];
       expect(here.image).toBe(there.image);
+      expect(here.dns).toEqual(there.dns);
       expect(networksOf(here)).toEqual(networksOf(there));
       expect(secretsOf(here)).toEqual(secretsOf(there));
       expect(here.deploy.resources).toEqual(there.deploy.resources);
