@@ -192,7 +192,8 @@ async function insertPayments(db: Db, path: string): Promise<void> {
   let bytes = 0;
   for await (const document of readBackup(path)) {
     if (document.collection !== PAYMENTS) continue;
-    if (batch.length === BATCH_DOCUMENTS || bytes + document.bson.length > BATCH_BYTES) {
+    const isFull = batch.length === BATCH_DOCUMENTS || bytes + document.bson.length > BATCH_BYTES;
+    if (isFull && batch.length > 0) {
       await payments(db).insertMany(batch);
       batch = [];
       bytes = 0;
