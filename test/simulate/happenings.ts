@@ -48,9 +48,9 @@ export const HAPPENINGS = {
   lost_acknowledgement: {
     weight: 4,
     happen({ world, instances }) {
-      const { name, connection } = world.random.pick(instances);
-      connection.nextWrite = world.random.pick(['made', 'made_late', 'never_made']);
-      world.tell(() => `the next write of ${name} is ${connection.nextWrite}, and not acknowledged`);
+      const { name, link } = world.random.pick(instances);
+      link.nextWrite = world.random.pick(['made', 'made_late', 'never_made']);
+      world.tell(() => `the next write of ${name} is ${link.nextWrite}, and not acknowledged`);
     },
   },
   late_write: {
@@ -65,9 +65,9 @@ export const HAPPENINGS = {
   partition_from_store: {
     weight: 2,
     happen({ world, instances }) {
-      const { name, connection } = world.random.pick(instances);
-      connection.isCut = world.random.chance(0.3);
-      world.tell(() => `${name} ${connection.isCut ? 'cannot reach' : 'reaches'} the store`);
+      const { name, link } = world.random.pick(instances);
+      link.isCut = world.random.chance(0.3);
+      world.tell(() => `${name} ${link.isCut ? 'cannot reach' : 'reaches'} the store`);
     },
   },
   lagging_majority: {
@@ -93,7 +93,7 @@ export const HAPPENINGS = {
       const hours = draw === 9 ? 3_600_000 : 50_000;
       const clockOffsetMs = draw < 5 ? 0 : random.between(-hours, hours);
       world.store.failOver(isFormerKept, clockOffsetMs);
-      for (const { connection } of instances) connection.isStale = isFormerKept && random.chance(0.5);
+      for (const { link } of instances) link.isStale = isFormerKept && random.chance(0.5);
       world.tell(
         () =>
           `another server is primary, its clock off by ${clockOffsetMs} ms${isFormerKept ? '; the old one does not know' : ''}`,

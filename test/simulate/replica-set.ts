@@ -136,54 +136,54 @@ export class ReplicaSet {
   }
 }
 
-/** How the next write of a connection fares: without an acknowledgement in each case but the first. */
+/** How the next write of a process fares: without an acknowledgement in each case but the first. */
 export type WriteFate = 'acknowledged' | 'made' | 'made_late' | 'never_made';
 
-/** One process's connection to the database. Every call waits for the process's turn. */
-export class Connection implements DocumentStore {
+/** What lies between a place where processes run and the database; it outlives them. */
+export class Link {
   /** Nothing gets through. */
   isCut = false;
-  /** Still connected to the server that was primary before. */
+  /** Still leads to the server that was primary before. */
   isStale = false;
   nextWrite: WriteFate = 'acknowledged';
+}
+
+/** One process's connection to the database. Every call waits for its turn; a dead process makes no more of them. */
+export class Connection implements DocumentStore {
   readonly #set: ReplicaSet;
-  readonly #actor: () => Actor | null;
+  readonly #link: Link;
+  readonly #actor: Actor | null;
   readonly #readConcern: 'majority' | 'local';
   readonly #tell: Tell;
 
-  constructor(
-    set: ReplicaSet,
-    actor: () => Actor | null,
-    tell: Tell,
-    readConcern: 'majority' | 'local' = 'majority',
-  ) {
+  /** @param actor null for one whom nobody has to wait for */
+  constructor(set: ReplicaSet, link: Link, actor: Actor | null, readConcern: 'majority' | 'local', tell: Tell) {
     this.#set = set;
+    this.#link = link;
     this.#actor = actor;
-    this.#tell = tell;
     this.#readConcern = readConcern;
+    this.#tell = tell;
   }
 
-  async serverTimeMs(): Promise<number> {
-    await this.#turn('serverTimeMs');
-    if (this.isCut) throw away();
-    const nowMs = this.#former() === null ? this.#set.serverTimeMs() : this.#set.formerTimeMs();
-    this.#set.latestToldMs = Math.max(this.#set.latestToldMs, nowMs);
-    return nowMs;
+  serverTimeMs(): Promise<number> {
+    return this.#call('serverTimeMs', () => {
+      if (this.#link.isCut) throw away();
+      const nowMs = this.#former() === null ? this.#set.serverTimeMs() : this.#set.formerTimeMs();
+      this.#set.latestToldMs = Math.max(this.#set.latestToldMs, nowMs);
+      return nowMs;
+    });
   }
 
-  async findOne<T extends Document>(name: CollectionName, filter: DocumentFilter) {
-    await this.#turn('findOne');
-    return this.#storeToRead('findOne', name, filter).readOne<T>(name, filter);
+  findOne<T extends Document>(name: CollectionName, filter: DocumentFilter) {
+    return this.#call('findOne', () => this.#storeToRead('findOne', name, filter).readOne<T>(name, filter));
   }
 
-  async find<T extends Document>(name: CollectionName, filter: DocumentFilter, options?: FindOptions) {
-    await this.#turn('find');
-    return this.#storeToRead('find', name, filter).read<T>(name, filter, options);
+  find<T extends Document>(name: CollectionName, filter: DocumentFilter, options?: FindOptions) {
+    return this.#call('find', () => this.#storeToRead('find', name, filter).read<T>(name, filter, options));
   }
 
-  async sum(name: CollectionName, filter: DocumentFilter, by: string, fields: readonly string[]) {
-    await this.#turn('sum');
-    return this.#storeToRead('sum', name, filter).addUp(name, filter, by, fields);
+  sum(name: CollectionName, filter: DocumentFilter, by: string, fields: readonly string[]) {
+    return this.#call('sum', () => this.#storeToRead('sum', name, filter).addUp(name, filter, by, fields));
   }
 
   updateOne(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate) {
@@ -202,7 +202,7 @@ export class Connection implements DocumentStore {
 
   /** @throws ServiceError `store_unavailable` where nothing gets through */
   #storeToRead(call: string, name: CollectionName, filter: DocumentFilter): MemoryStore {
-    if (this.isCut) {
+    if (this.#link.isCut) {
       this.#tell?.(`${call} ${name}: the store is out of reach`);
       throw away();
     }
@@ -212,58 +212,64 @@ export class Connection implements DocumentStore {
     return former === null ? this.#set.committed : former.committed;
   }
 
-  async #write<T>(
+  #write<T>(
     call: string,
     name: CollectionName,
     what: readonly object[],
     change: (store: MemoryStore) => T,
   ): Promise<T> {
-    const set = this.#set;
-    await this.#turn(call);
-    if (this.isCut) {
-      this.#told(call, name, what, 'the store is out of reach');
-      throw away();
-    }
-    const fate = this.nextWrite;
-    this.nextWrite = 'acknowledged';
-    const former = this.#former();
-    if (former !== null) {
-      // No majority will ever hold it; and whoever waits for one in vain looks for the new primary.
-      change(former.local);
-      this.isStale = false;
-      this.#told(call, name, what, 'made by the former primary alone');
-      throw unknown();
-    }
-    if (fate === 'acknowledged') {
-      const { result, pending } = set.write(change);
-      if (pending !== null) {
-        this.#told(call, name, what, 'waits for the majority');
-        await this.#turn('acknowledgement', () => pending.outcome !== 'waiting');
-        if (pending.outcome === 'rolled_back') throw unknown();
+    return this.#call<T>(call, () => {
+      const link = this.#link;
+      const told = (outcome: string) => this.#tell?.(`${call} ${name} ${what.map(show)}: ${outcome}`);
+      if (link.isCut) {
+        told('the store is out of reach');
+        throw away();
       }
-      this.#told(call, name, what, String(result ?? 'done'));
-      return result;
-    }
-    this.#told(call, name, what, `not acknowledged, ${fate}`);
-    // Who makes it has given it up: whether a majority takes it over is nothing to anybody.
-    if (fate === 'made') set.write(change);
-    if (fate === 'made_late') set.late.push(() => set.write(change));
-    throw unknown();
-  }
-
-  #told(call: string, name: CollectionName, what: readonly object[], outcome: string): void {
-    this.#tell?.(`${call} ${name} ${what.map(show)}: ${outcome}`);
+      const fate = link.nextWrite;
+      link.nextWrite = 'acknowledged';
+      const former = this.#former();
+      if (former !== null) {
+        // No majority will ever hold it; and whoever waits for one in vain looks for the new primary.
+        change(former.local);
+        link.isStale = false;
+        told('made by the former primary alone');
+        throw unknown();
+      }
+      if (fate !== 'acknowledged') {
+        told(`not acknowledged, ${fate}`);
+        // Who makes it has given it up: whether a majority takes it over is nothing to anybody.
+        if (fate === 'made') this.#set.write(change);
+        if (fate === 'made_late') this.#set.late.push(() => this.#set.write(change));
+        throw unknown();
+      }
+      const { result, pending } = this.#set.write(change);
+      if (pending === null) {
+        told(String(result ?? 'done'));
+        return result;
+      }
+      told('waits for the majority');
+      const acknowledge = () => {
+        if (pending.outcome === 'rolled_back') throw unknown();
+        told(String(result ?? 'done'));
+        return result;
+      };
+      return this.#call('acknowledgement', acknowledge, () => pending.outcome !== 'waiting');
+    });
   }
 
   #former(): FormerPrimary | null {
-    if (this.#set.former === null) this.isStale = false;
-    return this.isStale ? this.#set.former : null;
+    if (this.#set.former === null) this.#link.isStale = false;
+    return this.#link.isStale ? this.#set.former : null;
   }
 
-  #turn(name: string, isReady?: () => boolean): Promise<void> | undefined {
+  #call<T>(name: string, make: () => T | Promise<T>, isReady?: () => boolean): Promise<T> {
     this.#set.calls += 1;
-    return this.#actor()?.turn(name, isReady);
+    return this.#actor === null ? atOnce(make) : this.#actor.call(name, make, isReady);
   }
+}
+
+async function atOnce<T>(make: () => T | Promise<T>): Promise<T> {
+  return make();
 }
 
 export function show(value: unknown): string {

@@ -7,7 +7,7 @@ import { type Act, drawScript, nameOf, perform, settleOnce } from './acts.ts';
 import { drawMixture, HAPPENINGS, type Mixture, type Stage } from './happenings.ts';
 import type { Mutant } from './mutants.ts';
 import { judge, judgeAskedAgain } from './verdict.ts';
-import { drawClockOffsetMs, type Instance, type SimulatedOrder, SimulatedWorld } from './world.ts';
+import { drawClockOffsetMs, Instance, type SimulatedOrder, SimulatedWorld } from './world.ts';
 
 /** What became of one schedule. */
 export interface ScheduleResult {
@@ -64,7 +64,8 @@ export async function playSchedule(seed: number, options: PlayOptions = {}): Pro
 const LEAD_MAX = 100;
 /** The calls that change something for all. */
 const CHANGES: ReadonlySet<string> = new Set(['insertOne', 'updateOne', 'broadcast']);
-const isChange = ({ name }: { readonly name: string }) => CHANGES.has(name);
+const isChange = (call: string) => CHANGES.has(call);
+const isNothing = () => false;
 /** Where a settler stands before it begins. */
 const IDLE_SETTLER = 'settle';
 const NOBODY: ReadonlySet<Instance> = new Set();
@@ -90,7 +91,7 @@ class Play implements Stage {
     const { random, focus } = world;
     const processes = random.between(2, 4);
     this.instances = Array.from({ length: processes }, (_, index) => {
-      const instance = world.instance(`process-${index + 1}`);
+      const instance = new Instance(`process-${index + 1}`);
       instance.clockOffsetMs = drawClockOffsetMs(random);
       return instance;
     });
@@ -341,10 +342,8 @@ class Play implements Stage {
     const calls = random.pick([1, random.between(1, 6), random.between(4, 40)]);
     // Where it is most dangerous to stand still: just before a change, on what was read long ago.
     const stopsBeforeChange = random.chance(0.5);
-    for (let call = 0; call < calls && instance.actor.canStep; call += 1) {
-      await this.#step(instance);
-      if (stopsBeforeChange && instance.actor.waiting.some(isChange)) return;
-    }
+    const stopsBefore = stopsBeforeChange ? isChange : isNothing;
+    await instance.actor.go({ calls, stopsBefore, choose: this.#choose });
   }
 
   /** Whether it would only settle what is not due yet; now and then one does even that. */

@@ -21,7 +21,7 @@ import { START_MS } from '../support/test-engine.ts';
 import { FEE_MAX_MICRO, ForkingChain } from './forking-chain.ts';
 import type { HappeningName } from './happenings.ts';
 import type { Mutant } from './mutants.ts';
-import { Connection, ReplicaSet, show, type Tell } from './replica-set.ts';
+import { Connection, Link, ReplicaSet, show, type Tell } from './replica-set.ts';
 
 const HOUR_MS = 3_600_000;
 const RECIPIENTS = Array.from({ length: 8 }, (_, index) => addressOf(index + 1));
@@ -102,19 +102,19 @@ const FOCUSES = {
 export type FocusName = keyof typeof FOCUSES;
 const FOCUS_NAMES = Object.keys(FOCUSES) as FocusName[];
 
-/** One process: an instance of a function with its own clock and connection. Where it dies, another takes its place. */
+/** Where a process runs: an instance of a function with its own clock and link. Where it dies, another takes its place. */
 export class Instance {
   readonly name: string;
+  /** The process. */
   actor = new Actor();
-  readonly connection: Connection;
+  readonly link = new Link();
   /** How far its clock is off. */
   clockOffsetMs = 0;
   /** Nothing gets through to the chain. */
   isCutFromChain = false;
 
-  constructor(name: string, connect: (instance: Instance) => Connection) {
+  constructor(name: string) {
     this.name = name;
-    this.connection = connect(this);
   }
 
   async die(): Promise<void> {
@@ -197,14 +197,6 @@ export class SimulatedWorld {
     this.pass(30_000);
   }
 
-  instance(name: string): Instance {
-    const readConcern = this.#mutant?.readConcern ?? 'majority';
-    return new Instance(
-      name,
-      (instance) => new Connection(this.store, () => instance.actor, this.#tellOf(name), readConcern),
-    );
-  }
-
   /**
    * The engine of an instance, composed once in a process's life; for null one that nothing stops or disturbs, which
    * goes by the rules as they are now.
@@ -223,7 +215,9 @@ export class SimulatedWorld {
     const mutant = this.#mutant;
     const actor = instance?.actor ?? null;
     const name = instance?.name ?? 'healer';
-    const connection = instance?.connection ?? new Connection(this.store, () => null, this.#tellOf(name));
+    const link = instance?.link ?? new Link();
+    const readConcern = (instance === null ? null : mutant?.readConcern) ?? 'majority';
+    const connection = new Connection(this.store, link, actor, readConcern, this.#tellOf(name));
     const chain = this.chain.network(mutant?.provenBy);
     const network = this.#dialled(chain, actor, instance, name);
     const plain = documentLedger(connection);
