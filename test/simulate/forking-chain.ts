@@ -103,6 +103,8 @@ export class ForkingChain {
   readonly #blocks: Block[] = [];
   #solidNumber = 0;
   #pool: Pending[] = [];
+  /** What bytes stand for, by the text that they are. */
+  readonly #signed = new Map<string, Transaction>();
   /** All that ever reached a node: somebody may still hold it, and send it again. */
   readonly #seen = new Map<string, { readonly transaction: Transaction; readonly seenAtMs: number }>();
   #forks = 0;
@@ -156,6 +158,25 @@ export class ForkingChain {
   isSolid(txId: string): boolean {
     const found = this.included.get(txId);
     return found !== undefined && found.block.number <= this.#solidNumber;
+  }
+
+  /**
+   * From when on a chain in which nothing goes wrong tells more of a transaction than it does now: that its block is
+   * deep enough, or that it is past its time.
+   * @param depth the blocks that have to follow the one that holds it, beside those that make it solid
+   */
+  newsAtMs(txId: string, expirationMs: number, marginMs: number, depth: number): number {
+    const { head } = this;
+    const waitMs = Math.max(this.#solidLag, depth) * BLOCK_MS;
+    const block = this.included.get(txId)?.block;
+    if (block !== undefined) return head.timestampMs + (block.number - head.number) * BLOCK_MS + waitMs;
+    const pending = this.#pool.find(({ transaction }) => transaction.txId === txId);
+    if (pending !== undefined) {
+      const takenAtMs = Math.max(pending.fromMs, pending.atTheEdge ? expirationMs : 0);
+      return Math.max(takenAtMs, head.timestampMs + BLOCK_MS) + waitMs;
+    }
+    // Nobody has it: while there is time, it helps to send it again.
+    return this.#nowMs < expirationMs ? this.#nowMs : expirationMs + marginMs + waitMs;
   }
 
   /** Produces the blocks that are due by then. */
@@ -221,10 +242,10 @@ export class ForkingChain {
   #signerOf(wallet: TronAddress): Signer {
     return {
       wallet,
-      sign: async ({ asset, amountMicro, recipient }, { referenceBlock, feeLimitMicro }, times) => {
-        const { timestampMs, expirationMs } = times;
-        const parts = [asset, recipient, amountMicro, feeLimitMicro, timestampMs, expirationMs];
-        const txId = [...parts, referenceBlock.number].join('/');
+      sign: async (transfer, { referenceBlock, feeLimitMicro }, { timestampMs, expirationMs }) => {
+        const what = `${transfer.asset}/${transfer.recipient}/${transfer.amountMicro}/${feeLimitMicro}`;
+        const txId = `${what}/${timestampMs}/${expirationMs}/${referenceBlock.number}`;
+        this.#signed.set(txId, { txId, transfer, expirationMs, feeLimitMicro });
         return { txId, bytes: Buffer.from(txId) };
       },
     };
@@ -370,16 +391,9 @@ export class ForkingChain {
   }
 
   #read(bytes: Uint8Array): Transaction {
-    const txId = Buffer.from(bytes).toString();
-    const [asset, recipient, amount = '', feeLimit = '', , expiration] = txId.split('/');
-    const transfer: Transfer = {
-      asset: asset as Transfer['asset'],
-      recipient: recipient as TronAddress,
-      amountMicro: BigInt(amount),
-      sender: this.wallet,
-      contract: this.contract,
-    };
-    return { txId, transfer, expirationMs: Number(expiration), feeLimitMicro: BigInt(feeLimit) };
+    const transaction = this.#signed.get(Buffer.from(bytes).toString());
+    if (transaction === undefined) throw new RangeError('nobody has signed these bytes');
+    return transaction;
   }
 
   #await(transaction: Transaction): void {

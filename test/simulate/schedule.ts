@@ -64,8 +64,6 @@ export async function playSchedule(seed: number, options: PlayOptions = {}): Pro
 const LEAD_MAX = 100;
 /** The calls that change something for all. */
 const CHANGES: ReadonlySet<string> = new Set(['insertOne', 'updateOne', 'broadcast']);
-const isChange = (call: string) => CHANGES.has(call);
-const isNothing = () => false;
 /** Where a settler stands before it begins. */
 const IDLE_SETTLER = 'settle';
 const NOBODY: ReadonlySet<Instance> = new Set();
@@ -193,9 +191,10 @@ class Play implements Stage {
     world.heal();
     await this.#settleToTheEnd();
     if (late.length === 0 && this.#living === 0) return;
+    const { writes } = world.store.committed;
     await this.#wake(this.instances);
     for (const write of late.splice(0)) write();
-    await this.#settleToTheEnd();
+    if (world.store.committed.writes > writes) await this.#settleToTheEnd();
   }
 
   /** These processes go on to their ends. */
@@ -235,6 +234,7 @@ class Play implements Stage {
     for (const order of refused) {
       await perform(world, engine, { kind: 'pay', order, respondAsync: false }, 'caller');
     }
+    world.pass(this.#untilNextVisitMs());
     await this.#settleToTheEnd();
     world.rules = { ...world.rules, limits };
     return refused;
@@ -260,20 +260,21 @@ class Play implements Stage {
   async #settleToTheEnd(): Promise<void> {
     const { world } = this;
     const engine = world.engine(null);
-    for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    for (let round = 0; !this.#isOver(); round += 1) {
+      if (round === ROUNDS_MAX) {
+        throw new RangeError(`a lone settler never came to an end: ${this.#describeOpen()}`);
+      }
+      if (round > 0) world.pass(this.#untilNextVisitMs());
       if (isTripped(world.circuit)) await operateBreaker(engine, 'reset', OPERATOR);
       if (world.breaker.pause !== null) await operateBreaker(engine, 'resume', OPERATOR);
       await perform(world, engine, { kind: 'resolve' }, 'operator');
       await settleOnce(world, engine);
-      if (this.#isOver()) return;
-      world.pass(this.#untilNextVisitMs());
     }
-    throw new RangeError(`a lone settler never came to an end: ${this.#describeOpen()}`);
   }
 
   #isOver(): boolean {
     const { breaker, circuit, documents } = this.world;
-    if (circuit.kind !== 'closed' || breaker.transitions.length > 0) return false;
+    if (circuit.kind !== 'closed' || breaker.pause !== null || breaker.transitions.length > 0) return false;
     for (const { settleAtMs, status } of documents) {
       if (settleAtMs !== undefined || status === 'needs_review') return false;
     }
@@ -287,7 +288,7 @@ class Play implements Stage {
       .join(', ');
   }
 
-  /** Until something is due. A clock that was an hour ahead for a while has left its hour in what is stored. */
+  /** Until a visit is due that can find something. A clock that was an hour ahead for a while has left its hour in what is stored. */
   #untilNextVisitMs(): number {
     const { circuit, documents, nowMs, rules } = this.world;
     // While the circuit is open, every visit would end in vain.
@@ -304,8 +305,20 @@ class Play implements Stage {
       }
     }
     const instants: number[] = [];
-    for (const { settleAtMs } of documents) if (settleAtMs !== undefined) instants.push(settleAtMs);
+    for (const document of documents) {
+      const { settleAtMs } = document;
+      if (settleAtMs !== undefined) instants.push(Math.max(settleAtMs, this.#newsAtMs(document)));
+    }
     return instants.length === 0 ? 3_000 : Math.max(3_000, Math.min(...instants) - nowMs);
+  }
+
+  /** From when on the chain tells more of what is out of a payment; before, one visit would find what another did. */
+  #newsAtMs({ status, attempts }: PaymentDocument): number {
+    const { chain, rules } = this.world;
+    const attempt = status === 'signed' || status === 'broadcast' ? attempts.at(-1) : undefined;
+    if (attempt === undefined) return 0;
+    const { txId, expirationMs } = attempt;
+    return chain.newsAtMs(txId, expirationMs, rules.expirationMarginMs, rules.confirmationsRequired);
   }
 
   #happen(): Promise<void> | void {
@@ -342,13 +355,17 @@ class Play implements Stage {
     const calls = random.pick([1, random.between(1, 6), random.between(4, 40)]);
     // Where it is most dangerous to stand still: just before a change, on what was read long ago.
     const stopsBeforeChange = random.chance(0.5);
-    const stopsBefore = stopsBeforeChange ? isChange : isNothing;
+    const stopsBefore = (call: string): boolean =>
+      call === IDLE_SETTLER ? this.#isNothingDue() : stopsBeforeChange && CHANGES.has(call);
     await instance.actor.go({ calls, stopsBefore, choose: this.#choose });
   }
 
-  /** Whether it would only settle what is not due yet; now and then one does even that. */
   #isIdle({ actor }: Instance): boolean {
-    if (actor.waiting[0]?.name !== IDLE_SETTLER) return false;
+    return actor.waiting[0]?.name === IDLE_SETTLER && this.#isNothingDue();
+  }
+
+  /** Whether a settler would find nothing to do; now and then one begins even so. */
+  #isNothingDue(): boolean {
     const { breaker, documents, focus, random, store } = this.world;
     if (breaker.transitions.length > 0 || random.chance(focus.idleRuns)) return false;
     const nowMs = store.serverTimeMs();

@@ -98,10 +98,7 @@ export class MemoryStore implements DocumentStore {
   // The same at once, for whoever has waited already.
 
   readOne<T extends Document>(name: CollectionName, filter: DocumentFilter): T | null {
-    for (const document of this.#candidates(name, filter)) {
-      if (matches(document, filter)) return document as unknown as T;
-    }
-    return null;
+    return (this.#firstThatMatches(name, filter) ?? null) as T | null;
   }
 
   read<T extends Document>(name: CollectionName, filter: DocumentFilter, options: FindOptions = {}): T[] {
@@ -127,17 +124,13 @@ export class MemoryStore implements DocumentStore {
   }
 
   changeOne(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate): boolean | 'duplicate' {
-    for (const document of this.#candidates(name, filter)) {
-      if (!matches(document, filter)) continue;
-      const changed = updated(document, filter, update);
-      if (name === 'payments' && claimsMore(document, changed) && this.#collides(changed)) {
-        return 'duplicate';
-      }
-      this.collections[name].set(String(document._id), changed);
-      this.writes += 1;
-      return true;
-    }
-    return false;
+    const document = this.#firstThatMatches(name, filter);
+    if (document === undefined) return false;
+    const changed = updated(document, filter, update);
+    if (name === 'payments' && claimsMore(document, changed) && this.#collides(changed)) return 'duplicate';
+    this.collections[name].set(String(document._id), changed);
+    this.writes += 1;
+    return true;
   }
 
   changeMany(name: CollectionName, filter: DocumentFilter, update: DocumentUpdate): void {
@@ -205,6 +198,13 @@ export class MemoryStore implements DocumentStore {
     this.collections.payments.set(paymentId, { ...document, ...fields });
   }
 
+  #firstThatMatches(name: CollectionName, filter: DocumentFilter): Fields | undefined {
+    const id = filter._id;
+    if (typeof id !== 'string') return this.#candidates(name, filter).find((each) => matches(each, filter));
+    const document = this.collections[name].get(id);
+    return document !== undefined && matches(document, filter) ? document : undefined;
+  }
+
   #candidates(name: CollectionName, filter: DocumentFilter): Fields[] {
     const collection = this.collections[name];
     const id = filter._id;
@@ -246,7 +246,7 @@ function matches(document: Fields, filter: DocumentFilter): boolean {
     if (path === '$or') {
       const either = condition as unknown as readonly DocumentFilter[];
       if (!either.some((one) => matches(document, one))) return false;
-    } else if (!meets(reach(document, partsOf(path), 0), condition)) return false;
+    } else if (!meets(valueAt(document, path), condition)) return false;
   }
   return true;
 }
@@ -350,7 +350,8 @@ function isIndex(part: string): boolean {
 }
 
 function valueAt(document: Fields, path: string): unknown {
-  return reach(document, partsOf(path), 0);
+  // Most paths are a field's name, and need no taking apart.
+  return document[path] ?? reach(document, partsOf(path), 0);
 }
 
 function compare(a: unknown, b: unknown): number {
@@ -365,6 +366,10 @@ function updated(document: Fields, filter: DocumentFilter, update: DocumentUpdat
     if (rule === undefined) throw new TypeError(`no such operator here: ${operator}`);
     const changes = update[operator as keyof DocumentUpdate] as Fields;
     for (const path in changes) {
+      if (path in result) {
+        result[path] = rule(result[path], changes[path]);
+        continue;
+      }
       const parts = positioned(document, filter, partsOf(path));
       const [field = ''] = parts;
       result[field] = changedAt(result[field], parts, 1, rule, changes[path]);
