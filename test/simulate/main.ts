@@ -4,9 +4,7 @@
  */
 import { runCommand } from '../../deploy/cli/arguments.ts';
 import { Progress } from '../chaos/progress.ts';
-import { MUTANTS } from './mutants.ts';
 import { readOptions, SIMULATE_HELP, type SimulateOptions } from './options.ts';
-import { playSchedule } from './schedule.ts';
 import { type Failure, onWorkers, type Tally } from './workers.ts';
 
 /** Schedules that a thread is given at a time. */
@@ -80,12 +78,14 @@ function tellFailure(progress: Progress, { seed, violations }: Failure): void {
 }
 
 async function readAlong({ seed }: SimulateOptions): Promise<number> {
+  const { playSchedule } = await import('./schedule.ts');
   const { violations } = await playSchedule(seed, { trace: (line) => process.stdout.write(`${line}\n`) });
   process.stdout.write(violations.length === 0 ? 'every promise kept\n' : 'promises BROKEN\n');
   return violations.length === 0 ? 0 : 1;
 }
 
 async function catchMutants({ seed, workers }: SimulateOptions): Promise<number> {
+  const { MUTANTS } = await import('./mutants.ts');
   const progress = new Progress(process.stdout, MUTANTS.length);
   progress.tell(`simulate: ${MUTANTS.length} mutants, seed ${seed}`);
   const found = new Map<string, Failure>();

@@ -7,7 +7,7 @@ import type {
   FindOptions,
 } from '../../shared/adapters/mongo/document-store.ts';
 import { ServiceError } from '../../shared/domain/errors.ts';
-import type { Actor } from '../support/actor.ts';
+import { type Actor, atOnce } from '../support/actor.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 
 /** A write that the primary has made, whose writer waits for the majority. */
@@ -157,7 +157,13 @@ export class Connection implements DocumentStore {
   readonly #tell: Tell;
 
   /** @param actor null for one whom nobody has to wait for */
-  constructor(set: ReplicaSet, link: Link, actor: Actor | null, readConcern: 'majority' | 'local', tell: Tell) {
+  constructor(
+    set: ReplicaSet,
+    link: Link,
+    actor: Actor | null,
+    readConcern: 'majority' | 'local',
+    tell: Tell,
+  ) {
     this.#set = set;
     this.#link = link;
     this.#actor = actor;
@@ -220,7 +226,8 @@ export class Connection implements DocumentStore {
   ): Promise<T> {
     return this.#call<T>(call, () => {
       const link = this.#link;
-      const told = (outcome: string) => this.#tell?.(`${call} ${name} ${what.map(show)}: ${outcome}`);
+      const tell = this.#tell;
+      const told = (outcome: unknown) => tell?.(`${call} ${name} ${what.map(show)}: ${outcome}`);
       if (link.isCut) {
         told('the store is out of reach');
         throw away();
@@ -244,13 +251,13 @@ export class Connection implements DocumentStore {
       }
       const { result, pending } = this.#set.write(change);
       if (pending === null) {
-        told(String(result ?? 'done'));
+        told(result ?? 'done');
         return result;
       }
       told('waits for the majority');
       const acknowledge = () => {
         if (pending.outcome === 'rolled_back') throw unknown();
-        told(String(result ?? 'done'));
+        told(result ?? 'done');
         return result;
       };
       return this.#call('acknowledgement', acknowledge, () => pending.outcome !== 'waiting');
@@ -266,10 +273,6 @@ export class Connection implements DocumentStore {
     this.#set.calls += 1;
     return this.#actor === null ? atOnce(make) : this.#actor.call(name, make, isReady);
   }
-}
-
-async function atOnce<T>(make: () => T | Promise<T>): Promise<T> {
-  return make();
 }
 
 export function show(value: unknown): string {

@@ -118,7 +118,7 @@ class Play implements Stage {
     }
     await idle();
     if (this.#begins === 'amid_a_retry') await this.#leadAmidARetry();
-    const happeningsMax = random.between(20, 100);
+    const happeningsMax = random.between(20, 92);
     while (this.happenings < happeningsMax && this.#living > 0) {
       this.happenings += 1;
       await this.#happen();
@@ -191,6 +191,7 @@ class Play implements Stage {
     world.heal();
     await this.#settleToTheEnd();
     if (late.length === 0 && this.#living === 0) return;
+    // Where those who woke have changed nothing, nothing is left to settle.
     const { writes } = world.store.committed;
     await this.#wake(this.instances);
     for (const write of late.splice(0)) write();
@@ -288,7 +289,10 @@ class Play implements Stage {
       .join(', ');
   }
 
-  /** Until a visit is due that can find something. A clock that was an hour ahead for a while has left its hour in what is stored. */
+  /**
+   * Until a visit is due that can find something. A clock that was an hour ahead for a while has left its hour in what
+   * is stored.
+   */
   #untilNextVisitMs(): number {
     const { circuit, documents, nowMs, rules } = this.world;
     // While the circuit is open, every visit would end in vain.
@@ -360,6 +364,7 @@ class Play implements Stage {
     await instance.actor.go({ calls, stopsBefore, choose: this.#choose });
   }
 
+  /** Whether it would only settle what is not due yet. */
   #isIdle({ actor }: Instance): boolean {
     return actor.waiting[0]?.name === IDLE_SETTLER && this.#isNothingDue();
   }

@@ -1,6 +1,7 @@
 import {
   BREAKER_ID,
   type BreakerDocument,
+  circuitFrom,
   type PaymentDocument,
 } from '../../shared/adapters/mongo/documents.ts';
 import { documentLedger } from '../../shared/adapters/mongo/ledger.ts';
@@ -9,7 +10,9 @@ import { ServiceError } from '../../shared/domain/errors.ts';
 import type { PaymentOrder } from '../../shared/domain/payment.ts';
 import { addressFromHex, type TronAddress } from '../../shared/domain/tron-address.ts';
 import type { PaymentNetwork } from '../../shared/ports/payment-network.ts';
-import { UnreadableBytes } from '../../shared/ports/vault.ts';
+import type { RecipientPolicy } from '../../shared/ports/recipient-policy.ts';
+import type { StopSwitch } from '../../shared/ports/stop-switch.ts';
+import { UnreadableBytes, type Vault } from '../../shared/ports/vault.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
 import { payOut } from '../../shared/usecases/pay-out.ts';
 import { withBreaker } from '../../shared/usecases/payment-network-with-breaker.ts';
@@ -143,6 +146,19 @@ export class SimulatedWorld {
   calls = 0;
   readonly #mutant: Mutant | null;
   readonly #trace: ((line: string) => void) | null;
+  readonly #vault: Vault = {
+    seal: (bytes) => bytes,
+    open: (bytes) => {
+      if (this.isVaultClosed) throw new UnreadableBytes('another key');
+      return bytes;
+    },
+  };
+  readonly #recipients: RecipientPolicy = {
+    judge: async () => (this.recipientsDenied ? 'on_the_deny_list' : 'allowed'),
+  };
+  readonly #stopSwitch: StopSwitch = { isSet: async () => this.isStopped };
+  /** The chain as it shows itself to all. */
+  readonly #network: PaymentNetwork;
   readonly #engines = new Map<Actor | PaymentRules, Engine>();
   #lastId = 0;
   #circuitText = '';
@@ -167,6 +183,7 @@ export class SimulatedWorld {
       startMs: START_MS,
       random,
     });
+    this.#network = this.chain.network(mutant?.provenBy);
   }
 
   readonly tell = (line: () => string): void => {
@@ -218,8 +235,7 @@ export class SimulatedWorld {
     const link = instance?.link ?? new Link();
     const readConcern = (instance === null ? null : mutant?.readConcern) ?? 'majority';
     const connection = new Connection(this.store, link, actor, readConcern, this.#tellOf(name));
-    const chain = this.chain.network(mutant?.provenBy);
-    const network = this.#dialled(chain, actor, instance, name);
+    const network = this.#dialled(actor, instance, name);
     const plain = documentLedger(connection);
     const ledger = mutant?.ledger?.(plain, { store: connection, network }) ?? plain;
     const ids = {
@@ -234,15 +250,9 @@ export class SimulatedWorld {
       ledger,
       network: withBreaker(network, ledger, ids, clock, this.rules),
       signer: this.chain.signer,
-      vault: {
-        seal: (bytes) => bytes,
-        open: (bytes) => {
-          if (this.isVaultClosed) throw new UnreadableBytes('another key');
-          return bytes;
-        },
-      },
-      recipients: { judge: async () => (this.recipientsDenied ? 'on_the_deny_list' : 'allowed') },
-      stopSwitch: { isSet: async () => this.isStopped },
+      vault: this.#vault,
+      recipients: this.#recipients,
+      stopSwitch: this.#stopSwitch,
       clock,
       ids,
       rules: this.rules,
@@ -250,12 +260,8 @@ export class SimulatedWorld {
   }
 
   /** Every call waits for the process's turn, and fails where nothing gets through. */
-  #dialled(
-    chain: PaymentNetwork,
-    actor: Actor | null,
-    instance: Instance | null,
-    name: string,
-  ): PaymentNetwork {
+  #dialled(actor: Actor | null, instance: Instance | null, name: string): PaymentNetwork {
+    const chain = this.#network;
     const tell = this.#tellOf(name);
     const dial = async <T>(call: string, ask: () => Promise<T>): Promise<T> => {
       await actor?.turn(call);
@@ -300,12 +306,7 @@ export class SimulatedWorld {
   }
 
   get circuit(): Circuit {
-    const { circuit } = this.breaker;
-    if (circuit !== this.#circuitText) {
-      this.#circuitText = circuit;
-      this.#circuit = JSON.parse(circuit) as Circuit;
-    }
-    return this.#circuit;
+    return circuitFrom(this.breaker);
   }
 
   /** Payments and batches as a majority holds them. */
@@ -318,9 +319,12 @@ export class SimulatedWorld {
    * its call went, a permit is out until it expires by the clock of any server that was asked.
    */
   #countPermits(): void {
-    if (this.breaker.circuit === this.#circuitText) return;
+    const { breaker } = this;
+    if (breaker.circuit === this.#circuitText) return;
     const before = this.#circuit;
-    const { circuit } = this;
+    const circuit = circuitFrom(breaker);
+    this.#circuitText = breaker.circuit;
+    this.#circuit = circuit;
     if (circuit.kind !== 'half_open') return;
     let spent = 0;
     if (before.kind === 'half_open' && before.generation === circuit.generation) {

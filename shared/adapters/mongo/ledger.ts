@@ -50,6 +50,12 @@ import {
 const NOTED_IDS_MAX = 40;
 /** Settlers that may be faster, one after the other, before one takes it that they need no help. */
 const CLAIMS_MAX = 5;
+/** Where the last transition stands that the breaker may hold. */
+const LAST_TRANSITION = `transitions.${TRANSITIONS_MAX - 1}`;
+const OUTSTANDING: Readonly<Record<Asset, string>> = {
+  USDT: 'books.USDT.outstandingMicro',
+  TRX: 'books.TRX.outstandingMicro',
+};
 /** Payments of one batch that are inserted at once. */
 const INSERTS_AT_ONCE = 10;
 
@@ -157,16 +163,13 @@ export function documentLedger(store: DocumentStore): Ledger {
               'restore.id': room.restoreId,
               'fees.outstandingMicro': { $lte: room.feesOutstandingMaxMicro },
               ...Object.fromEntries(
-                assets.map((asset) => [
-                  `books.${asset}.outstandingMicro`,
-                  { $lte: room.outstandingMaxMicro[asset] },
-                ]),
+                assets.map((asset) => [OUTSTANDING[asset], { $lte: room.outstandingMaxMicro[asset] }]),
               ),
             };
       return changeBreaker(
         {
           'transitions.paymentId': { $ne: reservation.paymentId },
-          [`transitions.${TRANSITIONS_MAX - 1}`]: { $exists: false },
+          [LAST_TRANSITION]: { $exists: false },
           ...fits,
         },
         { $inc: { pushes: 1n, ...outstandingBy(reservation, 1n) }, $push: { transitions: reservation } },
@@ -602,7 +605,7 @@ function attemptFields({ blockNumber, blockTimeMs, feeMicro }: Inclusion) {
 /** What a reservation adds to the sums, or what ends with it. */
 function outstandingBy({ amounts, feeMicro }: Reservation | Closing, sign: 1n | -1n): Record<string, bigint> {
   const sums: Record<string, bigint> = {};
-  for (const asset of assetsIn(amounts)) sums[`books.${asset}.outstandingMicro`] = sign * amounts[asset];
+  for (const asset of assetsIn(amounts)) sums[OUTSTANDING[asset]] = sign * amounts[asset];
   if (feeMicro !== 0n) sums['fees.outstandingMicro'] = sign * feeMicro;
   return sums;
 }
