@@ -51,7 +51,8 @@ function logAudit(logger: Logger, { findings, oldTransitions }: AuditReport): vo
 function logReconciliation(logger: Logger, report: ReconciliationReport): void {
   const log = { reconciliation: viewReconciliation(report) };
   if (report.done) logger.warn(log, "the wallet's history is read: an operator may resume payments");
-  else logger.info(log, "the wallet's history since the backup is being read");
+  else if (report.blocksRead > 0) logger.info(log, "the wallet's history since the backup is being read");
+  else if (report.waitsFor !== null) logger.warn(log, "the wallet's history since the backup cannot be read");
 }
 
 function viewReconciliation(report: ReconciliationReport): NonNullable<SettleReportView['reconciliation']> {

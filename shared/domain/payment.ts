@@ -92,6 +92,23 @@ export interface Payment extends PaymentOrder {
   readonly lastBroadcastAtMs: number | null;
 }
 
+/** What every payment is like before anything has happened to it. */
+export const UNTOUCHED = {
+  batchId: null,
+  generation: 0,
+  attemptNumber: 1,
+  reservationId: null,
+  closeId: null,
+  notedIds: [],
+  feeReservedMicro: 0n,
+  approvedBy: null,
+  attempts: [],
+  endedAtMs: null,
+  reason: null,
+  leaseOwner: null,
+  lastBroadcastAtMs: null,
+} as const satisfies Partial<Payment>;
+
 /** One signed transaction. Its bytes are fixed before any of them leave, and never change. */
 export interface Attempt {
   readonly number: number;

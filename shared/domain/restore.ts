@@ -1,6 +1,6 @@
 import type { Breaker, SolidHead } from './breaker.ts';
 import type { Asset } from './money.ts';
-import type { Payment, PaymentOrder } from './payment.ts';
+import { type Payment, type PaymentOrder, UNTOUCHED } from './payment.ts';
 import type { TronAddress } from './tron-address.ts';
 
 /**
@@ -87,7 +87,7 @@ export function restored(breaker: Breaker, marks: RestoreMarks): Breaker {
   // The backup may itself be of a system that was restored, and had not found out everything yet.
   const earlier = breaker.restore !== null && isUnreconciled(breaker.restore) ? breaker.restore : null;
   const backupAtMs = Math.min(marks.backupAtMs, earlier?.backupAtMs ?? marks.backupAtMs);
-  const reason = `put back from a backup of ${new Date(marks.backupAtMs).toISOString()}; resume once the wallet's history since then is read`;
+  const reason = `it was put back from a backup of ${new Date(marks.backupAtMs).toISOString()}`;
   return {
     ...breaker,
     pause: { reason, by: 'restore', atMs: restoredAtMs },
@@ -109,9 +109,20 @@ export function isUnreconciled(restore: Restore | null): boolean {
   return restore !== null && restore.reconciledAtMs === null;
 }
 
-/** When nothing can land any more that was signed before the restore. */
-export function voidAtMs({ restoredAtMs }: Restore, expirationMs: number, marginMs: number): number {
-  return restoredAtMs + expirationMs + marginMs;
+/**
+ * When nothing can land any more that was signed before the restore. The server that was lost may have been ahead of the
+ * chain, and of the one that was restored to, by no more than what lies between the backup's time and the block that it
+ * knew; and with a chain further behind than clocks may differ nothing is signed.
+ * @param skewMs how far clocks may differ
+ */
+export function voidAtMs(
+  { backupAtMs, restoredAtMs, knownHead }: Restore,
+  expirationMs: number,
+  marginMs: number,
+  skewMs: number,
+): number {
+  const aheadMs = knownHead === null ? skewMs : Math.max(0, backupAtMs - knownHead.timestampMs);
+  return restoredAtMs + Math.min(aheadMs, skewMs) + expirationMs + marginMs;
 }
 
 /** Whatever an earlier walk has found is found again. */
@@ -225,23 +236,16 @@ export function recoveredPayment(
   const { txId, asset, amountMicro, recipient } = transfer;
   const reason = `found in block ${block.number} after a restore; whose order it paid is not known`;
   return {
+    ...UNTOUCHED,
     id,
     caller: RECOVERED,
     idempotencyKey: txId,
-    batchId: null,
     fingerprint,
     asset,
     amountMicro,
     recipient,
     reference: null,
     status: 'needs_review',
-    generation: 0,
-    attemptNumber: 1,
-    reservationId: null,
-    closeId: null,
-    notedIds: [],
-    feeReservedMicro: 0n,
-    approvedBy: null,
     attempts: [
       {
         number: 1,
@@ -262,10 +266,7 @@ export function recoveredPayment(
     history: [{ atMs: nowMs, event: 'recovered', detail: reason }],
     createdAtMs: nowMs,
     payByMs: nowMs,
-    endedAtMs: null,
     reason,
     settleAtMs: nowMs,
-    leaseOwner: null,
-    lastBroadcastAtMs: null,
   };
 }

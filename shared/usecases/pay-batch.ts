@@ -1,7 +1,7 @@
 import { type Batch, itemKey } from '../domain/batch.ts';
 import type { Breaker, Transition } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
-import type { Payment, PaymentOrder } from '../domain/payment.ts';
+import { type Payment, type PaymentOrder, UNTOUCHED } from '../domain/payment.ts';
 import { judgeBatchTransition } from '../domain/transition-rules.ts';
 import type { BatchGuard, Claimed } from '../ports/ledger.ts';
 import { limitExceeded, paused, stopped, tooBusy } from './advance-payment.ts';
@@ -212,6 +212,7 @@ export async function resolveBatchTransition(
 function paymentsOf(batch: Batch, reservationId: string): Payment[] {
   const { id: batchId, caller, createdAtMs, payByMs, feeReservedMicro } = batch;
   return batch.items.map(({ paymentId, ...order }, index) => ({
+    ...UNTOUCHED,
     ...order,
     id: paymentId,
     caller,
@@ -219,21 +220,13 @@ function paymentsOf(batch: Batch, reservationId: string): Payment[] {
     batchId,
     fingerprint: fingerprintOf(order),
     status: 'accepted',
-    generation: 0,
-    attemptNumber: 1,
     reservationId,
-    closeId: null,
     notedIds: [reservationId],
     feeReservedMicro,
-    approvedBy: null,
-    attempts: [],
     history: [{ atMs: createdAtMs, event: 'accepted', detail: `asked by ${caller}, in ${batchId}` }],
     createdAtMs,
     payByMs,
-    endedAtMs: null,
-    reason: null,
     settleAtMs: createdAtMs,
-    leaseOwner: null,
     lastBroadcastAtMs: null,
   }));
 }

@@ -1,6 +1,6 @@
 import type { Breaker } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
-import { mayRetry, type Payment, type PaymentOrder } from '../domain/payment.ts';
+import { mayRetry, type Payment, type PaymentOrder, UNTOUCHED } from '../domain/payment.ts';
 import type { Claimed } from '../ports/ledger.ts';
 import { advancePayment, findDoubt, type Progress } from './advance-payment.ts';
 import { afterClaim, fingerprintOf, inFlight, keyReused, referenceTaken, unclear } from './claims.ts';
@@ -157,28 +157,18 @@ function newPayment(
   const payByMs = nowMs + (waits ? rules.approveByMs : rules.payByMs);
   const status = waits ? 'awaiting_approval' : 'accepted';
   return {
+    ...UNTOUCHED,
     ...order,
     id: `pay_${ids.next()}`,
     caller,
     idempotencyKey,
-    batchId: null,
     fingerprint,
     status,
-    generation: 0,
-    attemptNumber: 1,
-    reservationId: null,
-    closeId: null,
-    notedIds: [],
-    feeReservedMicro: 0n,
-    approvedBy: null,
-    attempts: [],
     history: [{ atMs: nowMs, event: status, detail: `asked by ${caller}` }],
     createdAtMs: nowMs,
     payByMs,
-    endedAtMs: null,
     reason: needsApproval,
     settleAtMs: waits ? payByMs : nowMs + rules.leaseMs,
     leaseOwner: ids.next(),
-    lastBroadcastAtMs: null,
   };
 }

@@ -99,7 +99,7 @@ async function begin(engine: Engine, restore: Restore): Promise<Restore> {
     throw circuitOpen(`an operator must reset the breaker (${circuit.reason})`, 60_000);
   const isVoid =
     freeableUntilMs(await ledger.serverTimeMs(), solidHead?.timestampMs ?? null) >=
-    voidAtMs(restore, rules.expirationMs, rules.expirationMarginMs);
+    voidAtMs(restore, rules.expirationMs, rules.expirationMarginMs, rules.headSkewMsMax);
   if (solidHead === null || !isVoid) {
     await refreshSolidHead(engine);
     return restore;

@@ -1,36 +1,24 @@
 import { randomUUID } from 'node:crypto';
-import type { Attempt, Payment } from '../../shared/domain/payment.ts';
+import { type Attempt, type Payment, UNTOUCHED } from '../../shared/domain/payment.ts';
 import type { PaymentChange, PaymentGuard } from '../../shared/ports/ledger.ts';
 import { RECIPIENT, START_MS } from './test-engine.ts';
 
 /** A payment as one is stored for a new request. */
 export const payment = (over: Partial<Payment> = {}): Payment => ({
+  ...UNTOUCHED,
   id: `pay_${randomUUID()}`,
   caller: 'gateway',
   idempotencyKey: randomUUID(),
-  batchId: null,
   fingerprint: 'f'.repeat(64),
   asset: 'USDT',
   amountMicro: 2n ** 62n,
   recipient: RECIPIENT,
   reference: null,
   status: 'accepted',
-  generation: 0,
-  attemptNumber: 1,
-  reservationId: null,
-  closeId: null,
-  notedIds: [],
-  feeReservedMicro: 0n,
-  approvedBy: null,
-  attempts: [],
   history: [{ atMs: START_MS, event: 'accepted', detail: 'asked by gateway' }],
   createdAtMs: START_MS,
   payByMs: START_MS + 3_600_000,
-  endedAtMs: null,
-  reason: null,
   settleAtMs: START_MS,
-  leaseOwner: null,
-  lastBroadcastAtMs: null,
   ...over,
 });
 

@@ -92,7 +92,7 @@ describe('health', () => {
     const head = { number: 40, blockId: '00', timestampMs: NOW_MS - 90_000 };
     const breaker = restored({ ...NEW_BREAKER, solidHead: head }, marks);
     const circuit_breaker =
-      /^payments are paused by restore \(put back from a backup of 2026-03-04T05:05:07.000Z.* can land any more\)$/;
+      /^payments are paused by restore \(it was put back from a backup of 2026-03-04T05:05:07.000Z.* can land any more\)$/;
     await expectUnhealthy({ breaker }, { circuit_breaker });
     const { restore } = breaker;
     if (restore === null) throw new Error('it is not marked');

@@ -46,7 +46,7 @@ function settleOnce(engine: Engine) {
 
 /** Settles, second by second, until the history is read. @returns how many runs it took */
 async function settleUntilReconciled(world: World): Promise<number> {
-  for (let run = 1; run <= 200; run += 1) {
+  for (let run = 1; run <= 600; run += 1) {
     world.pass(1);
     const { reconciliation } = await settleOnce(world.engine());
     if (reconciliation?.done === true) return run;
