@@ -3,15 +3,23 @@ import { NEW_BREAKER } from '../../../../shared/domain/breaker.ts';
 import {
   beginWalk,
   blocksLeft,
+  describeDoubt,
   type HistoryBlock,
   historyFloor,
   isAtFloor,
+  isClearedSince,
+  isRecovered,
+  isUnreconciled,
+  type OutgoingTransfer,
   obstacleToResume,
+  orderKey,
   type Restore,
+  recoveredPayment,
   restored,
   voidAtMs,
   walkOn,
 } from '../../../../shared/domain/restore.ts';
+import type { TronAddress } from '../../../../shared/domain/tron-address.ts';
 
 const BACKUP_MS = Date.parse('2026-01-01T00:00:00Z');
 const RESTORED_MS = BACKUP_MS + 3_600_000;
@@ -73,6 +81,14 @@ describe('a restored breaker', () => {
   });
 });
 
+describe('a system', () => {
+  it('knows what it has paid where it was never restored, or is reconciled', () => {
+    expect(isUnreconciled(null)).toBe(false);
+    expect(isUnreconciled(mark(head(70)))).toBe(true);
+    expect(isUnreconciled(mark(head(70), { reconciledAtMs: 1 }))).toBe(false);
+  });
+});
+
 describe('nothing can land any more', () => {
   it.each<[string, Restore['knownHead'], number]>([
     ['as far as the lost server may have been ahead of the chain', head(70, BACKUP_MS - 60_000), 60_000],
@@ -122,6 +138,14 @@ describe('the walk', () => {
     });
     if (over.kind !== 'reconciled') throw new Error('it is not over');
     expect(blocksLeft(over.restore)).toBe(0);
+    expect(blocksLeft({ ...over.restore, knownHead: null })).toBe(0);
+    expect(blocksLeft(mark(null, { walk: begun.walk }))).toBeNull();
+  });
+
+  it('that can only end by time ends without a block to compare', () => {
+    const begun = beginWalk(mark(null), head(2));
+    const floor = historyFloor(begun, SKEW_MS);
+    expect(walkOn(begun, blocks(2, 0), 0, floor, 9)).toMatchObject({ kind: 'reconciled' });
   });
 
   it('takes nothing in where nothing was read, or it has not begun', () => {
@@ -166,5 +190,119 @@ describe('why payments cannot be resumed', () => {
     ['an unknown number of them', mark(null, { walk }), `${since} is being read, down from block 75`],
   ])('%s', (_, restore, obstacle) => {
     expect(obstacleToResume(restore)).toBe(obstacle);
+  });
+});
+
+describe('the payment that stands for a transfer', () => {
+  const recipient = 'TDaDHQxnFPamQVVeptVogMJzoacHDpMXSo' as TronAddress;
+  const transfer: OutgoingTransfer = {
+    txId: 'ab'.repeat(32),
+    bytes: Buffer.from('signed'),
+    asset: 'USDT',
+    amountMicro: 25_000_000n,
+    recipient,
+    succeeded: true,
+    feeMicro: 345_000n,
+    feeLimitMicro: 10_000_000n,
+    signedAtMs: BACKUP_MS + 1_000,
+    expirationMs: BACKUP_MS + 61_000,
+  };
+  const [block] = blocks(75, 75);
+  if (block === undefined) throw new Error('there is one');
+  const sealed = Buffer.from('sealed');
+  const stand = (over: Partial<OutgoingTransfer> = {}) =>
+    recoveredPayment('pay_1', 'print', { ...transfer, ...over }, block, sealed, RESTORED_MS);
+
+  it('is nobody’s, to be counted first, and holds what the chain shows', () => {
+    const reason = 'found in block 75 after a restore; whose order it paid is not known';
+    expect(stand()).toEqual({
+      id: 'pay_1',
+      caller: '(recovered)',
+      idempotencyKey: transfer.txId,
+      batchId: null,
+      fingerprint: 'print',
+      asset: 'USDT',
+      amountMicro: 25_000_000n,
+      recipient,
+      reference: null,
+      status: 'needs_review',
+      generation: 0,
+      attemptNumber: 1,
+      reservationId: null,
+      closeId: null,
+      notedIds: [],
+      feeReservedMicro: 0n,
+      approvedBy: null,
+      attempts: [
+        {
+          number: 1,
+          txId: transfer.txId,
+          sealed,
+          referenceBlockNumber: 74,
+          referenceBlockId: id(74),
+          expirationMs: transfer.expirationMs,
+          feeLimitMicro: 10_000_000n,
+          signedAtMs: transfer.signedAtMs,
+          outcome: 'paid',
+          answers: [],
+          blockNumber: 75,
+          blockTimeMs: block.timestampMs,
+          feeMicro: 345_000n,
+        },
+      ],
+      history: [{ atMs: RESTORED_MS, event: 'recovered', detail: reason }],
+      createdAtMs: RESTORED_MS,
+      payByMs: RESTORED_MS,
+      endedAtMs: null,
+      reason,
+      settleAtMs: RESTORED_MS,
+      leaseOwner: null,
+      lastBroadcastAtMs: null,
+    });
+    expect(stand({ succeeded: false }).attempts[0]?.outcome).toBe('reverted');
+    expect([isRecovered(stand()), isRecovered({ caller: 'gateway' })]).toEqual([true, false]);
+  });
+
+  it('is compared with orders by asset, recipient and amount, and says so where one is held', () => {
+    expect(orderKey(stand())).toBe(`USDT ${recipient} 25000000`);
+    expect(describeDoubt(stand())).toBe(
+      `an equal transfer was found on the chain after a restore (pay_1, transaction ${transfer.txId}): it may be this payment`,
+    );
+  });
+});
+
+describe('an approval clears a payment', () => {
+  const at = (event: string, atMs: number) => ({ event, atMs, detail: '' });
+  const known = mark(head(70), { reconciledAtMs: RESTORED_MS + 100 });
+
+  it.each<[string, boolean, Restore, ReturnType<typeof at>[]]>([
+    [
+      'that was held since the history is known',
+      true,
+      known,
+      [at('awaiting_approval', RESTORED_MS + 100), at('approved', RESTORED_MS + 101)],
+    ],
+    [
+      'but not one that was held before',
+      false,
+      known,
+      [at('awaiting_approval', RESTORED_MS + 99), at('approved', RESTORED_MS + 101)],
+    ],
+    [
+      'nor by one from before it was held',
+      false,
+      known,
+      [at('approved', RESTORED_MS + 101), at('awaiting_approval', RESTORED_MS + 102)],
+    ],
+    ['nor one that was never held', false, known, [at('approved', RESTORED_MS + 101)]],
+    ['nor where it is only held', false, known, [at('awaiting_approval', RESTORED_MS + 101)]],
+    [
+      'nor while the history is not known',
+      false,
+      mark(head(70)),
+      [at('awaiting_approval', RESTORED_MS + 100), at('approved', RESTORED_MS + 101)],
+    ],
+  ])('%s', (_, isCleared, restore, history) => {
+    expect(isClearedSince({ history }, restore)).toBe(isCleared);
   });
 });
