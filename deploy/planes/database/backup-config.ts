@@ -6,6 +6,8 @@ import { Environment } from './environment.ts';
 export interface BackupConfig {
   /** `host:port` of the primary. */
   readonly host: string;
+  /** Whether that asks for TLS. */
+  readonly tls: boolean;
   readonly database: string;
   /** Null for a server without users, which is a stand-in for tests. */
   readonly credentials: { readonly username: string; readonly password: { reveal(): string } } | null;
@@ -23,6 +25,7 @@ export function readBackupConfig(env: Readonly<Record<string, string | undefined
   const password = username === null ? '' : from.password('MONGO_PASSWORD_FILE');
   const config: BackupConfig = {
     host: from.hostAndPort('MONGO_HOST'),
+    tls: from.isTrue('MONGO_TLS'),
     database: from.required('MONGO_DATABASE'),
     credentials: username === null ? null : { username, password: { reveal: () => password } },
     folder: from.required('BACKUP_FOLDER'),
@@ -33,12 +36,12 @@ export function readBackupConfig(env: Readonly<Record<string, string | undefined
 
 /** Does the work on the database of the configuration, and leaves it. */
 export async function withDatabase<T>(
-  { host, database, credentials }: BackupConfig,
+  { host, tls, database, credentials }: BackupConfig,
   work: (db: Db) => Promise<T>,
 ): Promise<T> {
   const { client, db } = connectMongo({
     // The very server that is asked whether it is the primary.
-    url: `mongodb://${host}/?directConnection=true&authSource=admin`,
+    url: `mongodb://${host}/?directConnection=true&authSource=admin&tls=${tls}`,
     database,
     credentials,
     connectTimeoutMs: PATIENCE_MS,

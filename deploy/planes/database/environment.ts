@@ -28,6 +28,14 @@ export class Environment {
     return host;
   }
 
+  /** False where it is absent. */
+  isTrue(key: string): boolean {
+    const value = this.text(key);
+    if (value !== null && value !== 'true' && value !== 'false')
+      this.#problems.push(`${key} must be true or false`);
+    return value === 'true';
+  }
+
   /** @param key names the file */
   password(key: string): string {
     const path = this.required(key);

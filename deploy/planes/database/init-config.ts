@@ -5,6 +5,8 @@ import { Environment } from './environment.ts';
 export interface InitConfig {
   /** `host:port`, as the members of the replica set and the functions know it. */
   readonly host: string;
+  /** Whether that asks for TLS. A certificate of one's own is named by NODE_EXTRA_CA_CERTS. */
+  readonly tls: boolean;
   readonly database: string;
   /** Null for a single server that is none. */
   readonly replicaSet: { readonly name: string } | null;
@@ -20,6 +22,7 @@ export function readInitConfig(env: Readonly<Record<string, string | undefined>>
   const rootName = from.text('MONGO_ROOT_USERNAME');
   const config: InitConfig = {
     host: from.hostAndPort('MONGO_HOST'),
+    tls: from.isTrue('MONGO_TLS'),
     database: from.required('MONGO_DATABASE'),
     replicaSet: replicaSet === null ? null : { name: replicaSet },
     root:

@@ -25,6 +25,7 @@ function log(message: string, fields: object = {}): void {
 async function run(config: InitConfig): Promise<void> {
   const client = new MongoClient(`mongodb://${config.host}/`, {
     directConnection: true,
+    tls: config.tls,
     serverSelectionTimeoutMS: PRIMARY_PATIENCE_MS,
     appName: 'database-init',
     ...(config.root === null

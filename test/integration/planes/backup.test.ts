@@ -1,8 +1,10 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { createServer } from 'node:tls';
 import { BSON, type Db } from 'mongodb';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -492,6 +494,33 @@ describe('the programs', () => {
 
     const marked = await run('restore.ts', ['--in-place', '2026-01-31T04:30:00Z']);
     expect(marked.lines[0]).toContain('2026-01-31T04:30:00.000Z');
+  });
+
+  it.runIf(existsSync('/usr/bin/openssl'))('reach a database that asks for TLS', async () => {
+    await live();
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+    const made = '-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost';
+    const names = ['-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert];
+    execFileSync('openssl', ['req', ...made.split(' '), ...names], { stdio: 'ignore' });
+    const plain = new URL(database.url());
+    const door = createServer({ key: readFileSync(key), cert: readFileSync(cert) }, (socket) => {
+      const through = connect(Number(plain.port), plain.hostname);
+      socket.pipe(through).pipe(socket);
+      for (const end of [socket, through]) end.on('error', () => end.destroy());
+    });
+    door.on('tlsClientError', () => {});
+    await new Promise<void>((open) => door.listen(0, 'localhost', open));
+    const { port } = door.address() as AddressInfo;
+    const env = { ...environment(), MONGO_HOST: `localhost:${port}`, MONGO_TLS: 'true' };
+    try {
+      const reached = await run('backup.ts', [], { ...env, NODE_EXTRA_CA_CERTS: cert });
+      expect(reached).toMatchObject({ code: 0, stderr: '' });
+      expect((await run('backup.ts', [], { ...env, MONGO_TLS: 'yes' })).stderr).toContain(
+        'MONGO_TLS must be true or false',
+      );
+    } finally {
+      door.close();
+    }
   });
 
   it('name everything that is wrong with their environment at once, and repeat no secret', async () => {
