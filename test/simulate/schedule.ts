@@ -28,6 +28,8 @@ export interface PlayOptions {
 /** More calls than any schedule needs: what makes them never ends. */
 const CALLS_MAX = 20_000;
 const ROUNDS_MAX = 120;
+/** What is sent is in a solid block by then. */
+const LANDING_MS = 60_000;
 /** A lone settler waits at most for the hour by which a clock may have been ahead. */
 const WAIT_MS_MAX = 4_000_000;
 const OPERATOR = { by: 'operator', reason: 'all is well again' };
@@ -191,11 +193,14 @@ class Play implements Stage {
     world.heal();
     await this.#settleToTheEnd();
     if (late.length === 0 && this.#living === 0) return;
-    // Where those who woke have changed nothing, nothing is left to settle.
+    // Where those who woke have changed nothing, nothing is left to settle; what they sent has the time to land.
     const { writes } = world.store.committed;
+    const { size: landed } = world.chain.included;
     await this.#wake(this.instances);
     for (const write of late.splice(0)) write();
-    if (world.store.committed.writes > writes) await this.#settleToTheEnd();
+    world.pass(LANDING_MS);
+    const isChanged = world.store.committed.writes > writes || world.chain.included.size > landed;
+    if (isChanged) await this.#settleToTheEnd();
   }
 
   /** These processes go on to their ends. */
