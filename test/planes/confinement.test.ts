@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Container, listRunning, sidecarUrls } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
+import { crashService } from '../../deploy/planes/scripts/test-restart.ts';
 import { readKernel } from '../../deploy/planes/scripts/validate-resources.ts';
 import { SECRETS } from '../../deploy/planes/secrets.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -194,6 +195,19 @@ describe('the limits', () => {
     expect(await probe(planes, health, 'fill', '/tmp/filling', 200)).toBe('ENOSPC');
     expect(await probe(planes, health, 'fill', '/app/tmp/filling', 40)).toBe('filled');
     expect(await probe(planes, health, 'fill', '/app/tmp/filling', 60)).toBe('ENOSPC');
+  });
+});
+
+describe('a container that has crashed', () => {
+  it('has its temporary folders again', async () => {
+    await crashService(planes, 'health');
+    const health = await containerOf(planes, 'health');
+    for (const folder of ['/tmp', '/app/tmp']) {
+      expect([folder, await probe(planes, health, 'write', `${folder}/written`)]).toEqual([
+        folder,
+        'written',
+      ]);
+    }
   });
 });
 
