@@ -9,16 +9,8 @@ import {
   isSettled,
   liveAttempt,
   type Payment,
-  type PaymentOrder,
 } from '../domain/payment.ts';
-import {
-  describeDoubt,
-  isClearedSince,
-  isRecovered,
-  isUnreconciled,
-  obstacleToResume,
-  orderKey,
-} from '../domain/restore.ts';
+import { isRecovered, obstacleToResume } from '../domain/restore.ts';
 import {
   credible,
   doubtFee,
@@ -31,6 +23,7 @@ import {
 import type { PaymentChange, PaymentEnd, ReservationNote } from '../ports/ledger.ts';
 import type { BroadcastAnswer, InFlight, TransferPlan } from '../ports/payment-network.ts';
 import { UnreadableBytes } from '../ports/vault.ts';
+import { findDoubt, mayBePaid, notReconciled } from './doubt.ts';
 import type { Engine } from './engine.ts';
 import { type Gathered, gatherEvidence } from './gather-evidence.ts';
 import { lookOnceMore } from './look-once-more.ts';
@@ -199,28 +192,6 @@ export function inFlightBeside({ books, fees }: Breaker, payment: Payment): InFl
     trxMicro: beside('TRX'),
     feeMicro: fees.outstandingMicro - (own?.feeReservedMicro ?? 0n),
   };
-}
-
-/**
- * Whether an order may have been paid already, before the system was restored: an equal transfer was found on the
- * chain, and nobody has said that it was another one.
- * @param standing what is stored of it, if anything is
- * @returns why it must not be paid before a person has looked; null where it may be
- */
-export async function findDoubt(
-  { ledger }: Pick<Engine, 'ledger'>,
-  { restore }: Pick<Breaker, 'restore'>,
-  order: PaymentOrder,
-  standing: Payment | null,
-): Promise<string | null> {
-  if (restore === null) return null;
-  const isCleared = standing !== null && isClearedSince(standing, restore);
-  const recovered = await ledger.findRecovered(
-    // Whoever ruled that it was paid by this one may have died before that was all stored.
-    ...(standing === null ? [] : [standing.id]),
-    ...(isCleared ? [] : [orderKey(order)]),
-  );
-  return recovered === null ? null : describeDoubt(recovered);
 }
 
 /**
@@ -432,11 +403,6 @@ async function expireAttempt(
   return progress(await reread(engine, payment));
 }
 
-async function mayBePaid(engine: Engine, payment: Payment): Promise<boolean> {
-  const breaker = await engine.ledger.readBreaker();
-  return isUnreconciled(breaker.restore) || (await findDoubt(engine, breaker, payment, payment)) !== null;
-}
-
 async function rebroadcast(
   engine: Engine,
   payment: Payment,
@@ -621,11 +587,6 @@ export function paused({ reason }: Pause): ServiceError {
   return new ServiceError('payments_paused', `An operator has paused payments: ${reason}.`, {
     retryAfterSeconds: 60,
   });
-}
-
-/** The refusal while a restored system does not know yet what was paid since the backup. */
-export function notReconciled(obstacle: string): ServiceError {
-  return new ServiceError('not_reconciled', `Payments stay paused: ${obstacle}.`);
 }
 
 /** The refusal while an operator's stop file is there. */

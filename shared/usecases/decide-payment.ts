@@ -1,4 +1,3 @@
-import type { Breaker } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { freeableUntilMs } from '../domain/limits.ts';
 import {
@@ -10,8 +9,9 @@ import {
   type Payment,
 } from '../domain/payment.ts';
 import { PAYMENT_LIFE, takes } from '../domain/payment-life.ts';
-import { isRecovered, obstacleToResume, orderKey } from '../domain/restore.ts';
-import { advancePayment, findDoubt, notReconciled, type Progress } from './advance-payment.ts';
+import { isRecovered, orderKey } from '../domain/restore.ts';
+import { advancePayment, type Progress } from './advance-payment.ts';
+import { findDoubt, readReconciled } from './doubt.ts';
 import type { Engine } from './engine.ts';
 import { refuseOutdated } from './order-age.ts';
 import { closeAccounts, guardOf, refreshSolidHead } from './reserve-and-close.ts';
@@ -220,14 +220,6 @@ async function close(
   // What it had reserved is given back now; should this fail, `settle` does it.
   if (closed) await closeAccounts(engine, payment.id);
   return reread(engine, payment);
-}
-
-/** @throws ServiceError `not_reconciled`: what is not known to be paid must not be said to be unpaid */
-async function readReconciled({ ledger }: Engine): Promise<Breaker> {
-  const breaker = await ledger.readBreaker();
-  const obstacle = obstacleToResume(breaker.restore);
-  if (obstacle !== null) throw notReconciled(obstacle);
-  return breaker;
 }
 
 async function reread({ ledger }: Engine, payment: Payment): Promise<Payment> {

@@ -3,7 +3,7 @@ import type { Breaker, BreakerAction } from '../domain/breaker.ts';
 import { isTripped, resetCircuit } from '../domain/circuit.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { obstacleToResume } from '../domain/restore.ts';
-import { notReconciled } from './advance-payment.ts';
+import { notReconciled } from './doubt.ts';
 import type { Engine } from './engine.ts';
 import { refuseOutdated } from './order-age.ts';
 import { trip } from './trip.ts';
