@@ -21,7 +21,7 @@ export const OPTIONS: PlanesOptions = {
   isProduction: false,
   isTest: true,
   stateDir: STATE_DIR,
-  mongo: 'stand-in',
+  mongo: process.env.PLANES_MONGO_ARCHIVE ? 'official' : 'stand-in',
   settings: {
     CIRCUIT_BREAKER_HOURLY_LIMIT: '100000',
     CIRCUIT_BREAKER_DAILY_LIMIT: '100000',
