@@ -8,12 +8,13 @@ import { makeFolders } from './state.ts';
 
 const HEALTHY_PATIENCE_MS = 120_000;
 const POLL_MS = 500;
+const SHOWN = { isShown: true };
 
 /** Payments may be made meanwhile. @throws Error, CommandFailed: then there is no file */
 export async function backUp(planes: Planes, log: (line: string) => void): Promise<void> {
   if (!(await isDatabaseUp(planes))) throw new Error('the database is not running; start it: npm run planes');
   makeFolders(planes.folders, planes.owner);
-  await runProgram(planes, 'database-backup', []);
+  await planes.runOnce('database-backup', [], SHOWN);
   log(`It is in ${planes.folders.backups}`);
 }
 
@@ -40,11 +41,11 @@ export async function restore(
   }
   makeFolders(planes.folders, planes.owner);
   // While everything still runs: a file that is refused costs no request.
-  if (order.kind === 'file') await runProgram(planes, 'database-restore', [...words, '--check']);
+  if (order.kind === 'file') await planes.runOnce('database-restore', [...words, '--check'], SHOWN);
   const functions = (await Promise.all(FUNCTIONS.map((name) => listRunning(planes, name)))).flat();
   await stop(planes, functions, log);
   try {
-    await runProgram(planes, 'database-restore', words);
+    await planes.runOnce('database-restore', words, SHOWN);
   } catch (error) {
     // A file that is not put back leaves what can run on. What other means have brought back, and nothing marks, cannot.
     if (order.kind === 'file') await start(planes, functions, log);
@@ -57,11 +58,6 @@ export async function restore(
 
 async function isDatabaseUp(planes: Planes): Promise<boolean> {
   return (await listRunning(planes, 'mongo')).length > 0;
-}
-
-/** Without its dependencies: they run, and must not be made anew for it. */
-async function runProgram(planes: Planes, service: string, words: readonly string[]): Promise<void> {
-  await planes.engine.compose(['run', '--rm', '--no-deps', '-T', service, ...words], { isShown: true });
 }
 
 async function stop(

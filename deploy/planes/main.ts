@@ -133,15 +133,12 @@ Try:
 
 /** In a container on the ops plane, as the gateway would. */
 async function pay(planes: Planes, args: readonly string[]): Promise<void> {
-  await planes.engine.compose(['run', '--rm', '--no-deps', '-T', 'api-gateway', 'pay', ...args], {
-    isShown: true,
-  });
+  await planes.runOnce('api-gateway', ['pay', ...args], { isShown: true });
 }
 
 /** In a container on the ops plane, with the secrets of the people who rule there. */
 async function order(planes: Planes, words: readonly string[], caller: unknown): Promise<void> {
-  const asked = [...words, '--caller', String(caller)];
-  await planes.engine.compose(['run', '--rm', '--no-deps', '-T', 'operator', ...asked], { isShown: true });
+  await planes.runOnce('operator', [...words, '--caller', String(caller)], { isShown: true });
 }
 
 /** As the restore takes them, without what is for this command. */

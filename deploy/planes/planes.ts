@@ -5,7 +5,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { devAccounts, usdtAddress } from '../devchain/accounts.ts';
 import { DEFAULT_SEED } from '../devchain/dev-chain.ts';
 import { genesisBlock } from '../devchain/genesis.ts';
-import { Engine, hasStartInterval } from './engine.ts';
+import { Engine, hasStartInterval, type RunOptions } from './engine.ts';
 import { ensurePrivateTor } from './private-tor.ts';
 import { ensureDevelopmentSecrets, judgeProductionSecrets } from './secrets.ts';
 import {
@@ -157,7 +157,12 @@ export class Planes {
   /** Starts the database alone, and makes it ready. */
   async startDatabase(): Promise<void> {
     await this.engine.compose(['up', '--detach', '--wait', 'mongo']);
-    await this.engine.compose(['run', '--rm', '--no-deps', '-T', 'database-init']);
+    await this.runOnce('database-init', []);
+  }
+
+  /** Runs a service once, to its end. Without its dependencies: they run, and must not be made anew for it. */
+  async runOnce(service: string, words: readonly string[], options: RunOptions = {}): Promise<void> {
+    await this.engine.compose(['run', '--rm', '--no-deps', '-T', service, ...words], options);
   }
 
   /** Development: commands that come later describe the same planes without being told again. */
