@@ -100,27 +100,25 @@ export async function resolvePayment(
 ): Promise<Payment> {
   const event = outcome === 'paid' ? 'resolve_paid' : 'resolve_not_paid';
   const status = PAYMENT_LIFE[event].to;
-  if (outcome === 'paid' && (await isKnownNow(engine, payment, decision))) return reread(engine, payment);
+  if (outcome === 'paid' && isRecovered(payment) && payment.status === 'confirmed') {
+    return dismissRecovered(engine, payment, decision);
+  }
   if (!takes(payment.status, event)) {
     const isDone = payment.status === status && payment.history.some(({ event }) => event === 'resolved');
     if (isDone) return payment;
     throw refusal(event, payment);
   }
   refuseOutdated(decision.orderedAtMs, underReviewSinceMs(payment));
-  if (payment.status === 'awaiting_approval') {
-    const recovered = await claimFor(engine, payment, decision);
-    if (recovered === null) throw refusal(event, payment);
-    const paid = await close(engine, payment, status, withTransaction(decision, recovered), 'resolved');
-    if (paid.status !== status) throw refusal(event, paid);
-    return paid;
-  }
-  if (payment.reservationId === null) {
+  const isHeld = payment.status === 'awaiting_approval';
+  if (!isHeld && payment.reservationId === null) {
     throw new ServiceError('too_busy', 'Its amount is being counted; ask again.', { retryAfterSeconds: 2 });
   }
   const attempt = liveAttempt(payment);
   if (outcome === 'not_paid' && attempt !== undefined) await assertVoid(engine, attempt);
   const recovered =
     outcome === 'paid' && isUnpaidByItself(payment) ? await claimFor(engine, payment, decision) : null;
+  // Only for the sake of what was found can one be ruled on that was never made.
+  if (isHeld && recovered === null) throw refusal(event, payment);
   const ruling = recovered === null ? decision : withTransaction(decision, recovered);
   const after = await close(engine, payment, status, ruling, 'resolved');
   if (after.status !== status) throw refusal(event, after);
@@ -131,14 +129,10 @@ export async function resolvePayment(
  * Rules that a recovered payment, which has ended as the chain shows it, paid none of the orders that are still to
  * come: whatever it was for is dealt with, and nothing that is equal to it is held any more.
  */
-async function isKnownNow(engine: Engine, payment: Payment, decision: Decision): Promise<boolean> {
-  if (!isRecovered(payment) || payment.status !== 'confirmed') return false;
-  await engine.ledger.claimRecovered(
-    payment,
-    payment.id,
-    await claimed(engine, decision, 'no order that is to come'),
-  );
-  return true;
+async function dismissRecovered(engine: Engine, recovered: Payment, decision: Decision): Promise<Payment> {
+  const entry = await claimed(engine, decision, 'no order that is to come');
+  await engine.ledger.claimRecovered(recovered, recovered.id, entry);
+  return reread(engine, recovered);
 }
 
 /** Whether it can only be paid by a transaction that the system did not know when it was restored. */
