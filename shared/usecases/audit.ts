@@ -59,9 +59,7 @@ export async function audit(engine: Engine): Promise<AuditReport | null> {
     books.differences === null
       ? { ...last, books: { ...last.books, unclear: 'payments moved while they were being added up' } }
       : judgeBooks(last, books.differences, nowMs);
-  const wallet = isUnreconciled(books.breaker.restore)
-    ? notComparable(record, books.breaker)
-    : await lookAtWallet(engine, record, books.breaker, nowMs);
+  const wallet = await lookAtWallet(engine, record, books.breaker, nowMs);
   record = noteTransitions(wallet.record, wallet.breaker, nowMs);
 
   if (await ledger.storeAudit(owner, record)) {
@@ -150,12 +148,6 @@ interface WalletLook {
   readonly nodesHeard: number;
 }
 
-/** What was paid since a backup looks like a theft until it is known. */
-function notComparable(record: AuditRecord, breaker: Breaker): WalletLook {
-  const unclear = 'what was paid since the backup is not known yet';
-  return { record: { ...record, wallet: { ...record.wallet, unclear } }, breaker, reads: 0, nodesHeard: 0 };
-}
-
 async function lookAtWallet(
   engine: Engine,
   record: AuditRecord,
@@ -163,7 +155,14 @@ async function lookAtWallet(
   nowMs: number,
 ): Promise<WalletLook> {
   const { ledger, network, signer, rules } = engine;
-  const unclear = (why: string) => ({ ...record, wallet: { ...record.wallet, unclear: why } });
+  const unclear = (why: string): WalletLook => ({
+    record: { ...record, wallet: { ...record.wallet, unclear: why } },
+    breaker: before,
+    reads: 0,
+    nodesHeard: 0,
+  });
+  // It would look like a theft.
+  if (isUnreconciled(before.restore)) return unclear('what was paid since the backup is not known yet');
   try {
     const account = { address: signer.wallet, contract: rules.contract };
     const all = await network.readHoldings(account, before.solidHead);
@@ -180,6 +179,6 @@ async function lookAtWallet(
     const isAway =
       error instanceof ServiceError && (error.code === 'chain_unavailable' || error.code === 'circuit_open');
     if (!isAway) throw error;
-    return { record: unclear(error.message), breaker: before, reads: 0, nodesHeard: 0 };
+    return unclear(error.message);
   }
 }
