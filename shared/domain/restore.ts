@@ -85,7 +85,7 @@ export interface RestoreMarks {
 export function restored(breaker: Breaker, marks: RestoreMarks): Breaker {
   const { restoreId: id, restoredAtMs, isLoaded } = marks;
   // The backup may itself be of a system that was restored, and had not found out everything yet.
-  const earlier = breaker.restore !== null && isUnreconciled(breaker.restore) ? breaker.restore : null;
+  const earlier = isUnreconciled(breaker.restore) ? breaker.restore : null;
   const backupAtMs = Math.min(marks.backupAtMs, earlier?.backupAtMs ?? marks.backupAtMs);
   const reason = `it was put back from a backup of ${new Date(marks.backupAtMs).toISOString()}`;
   return {
@@ -105,7 +105,7 @@ export function restored(breaker: Breaker, marks: RestoreMarks): Breaker {
 }
 
 /** Whether the system was restored, and does not know yet what it has paid. */
-export function isUnreconciled(restore: Restore | null): boolean {
+export function isUnreconciled(restore: Restore | null): restore is Restore {
   return restore !== null && restore.reconciledAtMs === null;
 }
 
@@ -190,7 +190,7 @@ export function blocksLeft({ walk, knownHead, reconciledAtMs }: Restore): number
 
 /** Why payments cannot be resumed yet, in words; null where they can. */
 export function obstacleToResume(restore: Restore | null): string | null {
-  if (restore === null || restore.reconciledAtMs !== null) return null;
+  if (!isUnreconciled(restore)) return null;
   if (!restore.isLoaded) return 'the restore has not come to its end; run it again';
   const since = `the wallet's history since the backup of ${new Date(restore.backupAtMs).toISOString()}`;
   if (restore.walk === null) {

@@ -140,7 +140,7 @@ async function runOnce(
   // While the circuit is not closed, a run with nothing to pay still asks whether the network is back.
   if (!headAsked && !more && breaker.circuit.kind !== 'closed') await refreshSolidHead(engine);
   let reconciliation: ReconciliationReport | null = null;
-  if (restore !== null && isUnreconciled(restore)) {
+  if (isUnreconciled(restore)) {
     await attempt('reconciliation', async () => {
       reconciliation = await reconcile(engine, restore, bounds.deadlineMs);
       const { waitsFor } = reconciliation;

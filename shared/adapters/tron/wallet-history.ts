@@ -84,7 +84,8 @@ export class WalletHistory {
 
   /**
    * A block whose id cannot be computed again, as it holds something that is not known here, is believed where another
-   * operator's node shows the same transactions, and of the wallet's that the same have succeeded. Where there is one operator alone, its word has to do.
+   * operator's node shows the same transactions, and of the wallet's that the same have succeeded. Where there is one
+   * operator alone, its word has to do.
    */
   async #assertWitnessed(
     node: NodeClient,
