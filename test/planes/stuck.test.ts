@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Container, listContainers } from '../../deploy/planes/containers.ts';
+import { type Container, listContainers, listRunning } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { checkHealth } from '../../deploy/planes/scripts/health-check.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -16,9 +16,7 @@ let watched: readonly Container[] = [];
 beforeAll(async () => {
   planes = await openPlanes();
   // But for the relays, which only tests have.
-  watched = (await listContainers(planes)).filter(
-    ({ isRunning, service }) => isRunning && !service.startsWith('tor-relay'),
-  );
+  watched = (await listRunning(planes)).filter(({ service }) => !service.startsWith('tor-relay'));
 });
 
 /** keeper's child, and all below it. */

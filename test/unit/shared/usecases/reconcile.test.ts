@@ -44,6 +44,13 @@ function settleOnce(engine: Engine) {
   });
 }
 
+async function settleEvery(world: World, seconds: number, runs: number): Promise<void> {
+  for (let run = 0; run < runs; run += 1) {
+    world.pass(seconds);
+    await settleOnce(world.engine());
+  }
+}
+
 /** Settles, second by second, until the history is read. @returns how many runs it took */
 async function settleUntilReconciled(world: World): Promise<number> {
   for (let run = 1; run <= 600; run += 1) {
@@ -97,6 +104,35 @@ async function restoredAfterApproving(rules: Partial<PaymentRules> = {}) {
   await approvePayment(world.engine(), payment, 'approver');
   world.pass(10);
   await settleOnce(world.engine());
+  expect(paidTo(world, RECIPIENT)).toEqual([25_000_000n]);
+  putBack(world.ledger.store, backup);
+  return { world, payment };
+}
+
+/** A system that was backed up while an order waited for the chain, that paid it, and was put back some time later. */
+async function restoredAfterWaiting(secondsPaid: number, rules: Partial<PaymentRules> = {}) {
+  const world = new World(rules);
+  world.chain.isAway = true;
+  const { payment } = await pay(world.engine(), 'waiting', 25_000_000n);
+  const backup = backUp(world.ledger.store);
+  world.chain.isAway = false;
+  world.pass(10);
+  await settleOnce(world.engine());
+  world.pass(secondsPaid);
+  putBack(world.ledger.store, backup);
+  return { world, payment };
+}
+
+/** A system whose first attempt was in the backup and never landed, that paid by a second one, and was put back. */
+async function restoredAfterSecondAttempt(payByMs: number) {
+  const world = new World({ payByMs });
+  world.chain.dropsBroadcasts = true;
+  const { payment } = await pay(world.engine(), 'twice', 25_000_000n);
+  const backup = backUp(world.ledger.store);
+  world.pass(70);
+  await settleOnce(world.engine());
+  world.chain.dropsBroadcasts = false;
+  await settleEvery(world, 5, 5);
   expect(paidTo(world, RECIPIENT)).toEqual([25_000_000n]);
   putBack(world.ledger.store, backup);
   return { world, payment };
@@ -324,15 +360,7 @@ describe('what a restored system does not pay again', () => {
   });
 
   it('an order that the backup shows as waiting', async () => {
-    const world = new World();
-    world.chain.isAway = true;
-    await pay(world.engine(), 'waiting', 25_000_000n);
-    const backup = backUp(world.ledger.store);
-    world.chain.isAway = false;
-    world.pass(10);
-    await settleOnce(world.engine());
-    world.pass(10);
-    putBack(world.ledger.store, backup);
+    const { world } = await restoredAfterWaiting(10);
     await reconcileAndResume(world);
     world.pass(40);
     await settleOnce(world.engine());
@@ -346,24 +374,9 @@ describe('what a restored system does not pay again', () => {
   });
 
   it('an order whose first attempt was in the backup and whose second one paid it', async () => {
-    const world = new World({ payByMs: 3_600_000 });
-    world.chain.dropsBroadcasts = true;
-    await pay(world.engine(), 'twice', 25_000_000n);
-    const backup = backUp(world.ledger.store);
-    world.pass(70);
-    await settleOnce(world.engine());
-    world.chain.dropsBroadcasts = false;
-    for (let run = 0; run < 5; run += 1) {
-      world.pass(5);
-      await settleOnce(world.engine());
-    }
-    expect(paidTo(world, RECIPIENT)).toEqual([25_000_000n]);
-    putBack(world.ledger.store, backup);
+    const { world } = await restoredAfterSecondAttempt(3_600_000);
     await reconcileAndResume(world);
-    for (let run = 0; run < 5; run += 1) {
-      world.pass(5);
-      await settleOnce(world.engine());
-    }
+    await settleEvery(world, 5, 5);
     const [standing] = [...world.ledger.payments.values()].filter((payment) => !isRecovered(payment));
     expect(standing?.status).toBe('needs_review');
     expect(paidTo(world, RECIPIENT)).toEqual([25_000_000n]);
@@ -488,15 +501,7 @@ describe('what a restored system does not pay again', () => {
   });
 
   it('nor calls unpaid what was paid since, where its time is over', async () => {
-    const world = new World({ payByMs: 60_000 });
-    world.chain.isAway = true;
-    const { payment } = await pay(world.engine(), 'waiting', 25_000_000n);
-    const backup = backUp(world.ledger.store);
-    world.chain.isAway = false;
-    world.pass(10);
-    await settleOnce(world.engine());
-    world.pass(60);
-    putBack(world.ledger.store, backup);
+    const { world, payment } = await restoredAfterWaiting(60, { payByMs: 60_000 });
     await settleUntilReconciled(world);
     world.pass(40);
     await settleOnce(world.engine());
@@ -515,19 +520,7 @@ describe('what a restored system does not pay again', () => {
   });
 
   it('nor where its last attempt of the backup is dead', async () => {
-    const world = new World({ payByMs: 120_000 });
-    world.chain.dropsBroadcasts = true;
-    const { payment } = await pay(world.engine(), 'twice', 25_000_000n);
-    const backup = backUp(world.ledger.store);
-    world.pass(70);
-    await settleOnce(world.engine());
-    world.chain.dropsBroadcasts = false;
-    for (let run = 0; run < 5; run += 1) {
-      world.pass(5);
-      await settleOnce(world.engine());
-    }
-    expect(paidTo(world, RECIPIENT)).toEqual([25_000_000n]);
-    putBack(world.ledger.store, backup);
+    const { world, payment } = await restoredAfterSecondAttempt(120_000);
     await settleUntilReconciled(world);
     world.pass(40);
     await settleOnce(world.engine());
@@ -555,15 +548,7 @@ describe('what a restored system does not pay again', () => {
   });
 
   it('takes the transfer for an order under review that a person says was paid by it', async () => {
-    const world = new World();
-    world.chain.isAway = true;
-    const { payment } = await pay(world.engine(), 'waiting', 25_000_000n);
-    const backup = backUp(world.ledger.store);
-    world.chain.isAway = false;
-    world.pass(10);
-    await settleOnce(world.engine());
-    world.pass(10);
-    putBack(world.ledger.store, backup);
+    const { world, payment } = await restoredAfterWaiting(10);
     await reconcileAndResume(world);
     world.pass(40);
     await settleOnce(world.engine());
