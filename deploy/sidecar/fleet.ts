@@ -23,10 +23,20 @@ const RESOLVE_INTERVAL_MS = 5_000;
 const PROBE_INTERVAL_MS = 500;
 const PROBE_ALIVE_EVERY = 4;
 
+interface Seen {
+  readonly addresses: readonly string[];
+  /** The larger, the later. */
+  readonly lookUp: number;
+}
+
+const NEVER_SEEN: Seen = { addresses: [], lookUp: 0 };
+
 /** Keeps the pools true to the world: which instances there are (DNS) and which of them live (probes). */
 export class Fleet {
   readonly #options: FleetOptions;
-  readonly #addresses = new Map<string, readonly string[]>();
+  /** What each `host:port` was last seen to be, and by which look-up of all. */
+  readonly #seen = new Map<string, Seen>();
+  #lookUps = 0;
   readonly #probing = new Set<string>();
   readonly #stop = new AbortController();
   #timers: NodeJS.Timeout[] = [];
@@ -38,9 +48,13 @@ export class Fleet {
 
   /** Resolves once every host was looked up and every instance probed once, whatever came of it. */
   async start(): Promise<void> {
-    await this.#resolveAll();
+    const names = [...this.#options.pools.keys()];
+    await Promise.all(names.map((name) => this.#resolve(name)));
     await this.#probeAll(() => true);
-    this.#every(this.#options.resolveIntervalMs ?? RESOLVE_INTERVAL_MS, () => this.#resolveAll());
+    // Each by itself: an unknown name can take ten seconds to fail.
+    for (const name of names) {
+      this.#every(this.#options.resolveIntervalMs ?? RESOLVE_INTERVAL_MS, () => this.#resolve(name));
+    }
     this.#every(this.#options.probeIntervalMs ?? PROBE_INTERVAL_MS, () => {
       this.#probeRound += 1;
       const askAll = this.#probeRound % PROBE_ALIVE_EVERY === 0;
@@ -54,7 +68,7 @@ export class Fleet {
     this.#timers = [];
   }
 
-  /** One run at a time: an unknown name can take ten seconds to fail. */
+  /** One run at a time. */
   #every(intervalMs: number, run: () => Promise<void>): void {
     let running = false;
     const timer = setInterval(async () => {
@@ -67,31 +81,45 @@ export class Fleet {
     this.#timers.push(timer);
   }
 
-  async #resolveAll(): Promise<void> {
-    const { pools, endpoints } = this.#options;
-    await Promise.all(
-      [...pools].map(async ([name, pool]) => {
-        const lists = await Promise.all(endpoints[name].map((endpoint) => this.#resolveOne(endpoint)));
-        if (!this.#stop.signal.aborted) pool.setAddresses(new Set(lists.flat()));
-      }),
-    );
+  async #resolve(name: FunctionName): Promise<void> {
+    await Promise.all(this.#options.endpoints[name].map((endpoint) => this.#lookUp(endpoint)));
+    if (!this.#stop.signal.aborted) this.#share();
   }
 
   /** A name that does not resolve keeps its last addresses: the probes tell whether they still answer. */
-  async #resolveOne({ host, port }: Endpoint): Promise<readonly string[]> {
+  async #lookUp({ host, port }: Endpoint): Promise<void> {
     const key = `${host}:${port}`;
-    const before = this.#addresses.get(key) ?? [];
     try {
       const found = isIP(host) === 0 ? await (this.#options.resolve ?? resolveHost)(host) : [host];
       const addresses = found.map((ip) => `${isIP(ip) === 6 ? `[${ip}]` : ip}:${port}`).sort();
-      if (addresses.join() !== before.join()) {
+      if (addresses.join() !== this.#seen.get(key)?.addresses.join()) {
         this.#options.logger.info({ host, addresses }, 'instances discovered');
       }
-      this.#addresses.set(key, addresses);
-      return addresses;
+      this.#lookUps += 1;
+      this.#seen.set(key, { addresses, lookUp: this.#lookUps });
     } catch (error) {
       this.#options.logger.warn({ host, reason: String(error) }, 'host name does not resolve');
-      return before;
+    }
+  }
+
+  /**
+   * An address that a container left is soon another's, of another function it may be. It belongs to the name that was
+   * seen with it last: two pools that share an instance would invoke it twice at once, which ends it.
+   */
+  #share(): void {
+    const { pools, endpoints } = this.#options;
+    const owners = new Map<string, { readonly name: FunctionName; readonly lookUp: number }>();
+    for (const name of pools.keys()) {
+      for (const { host, port } of endpoints[name]) {
+        const { addresses, lookUp } = this.#seen.get(`${host}:${port}`) ?? NEVER_SEEN;
+        for (const address of addresses) {
+          if ((owners.get(address)?.lookUp ?? 0) < lookUp) owners.set(address, { name, lookUp });
+        }
+      }
+    }
+    for (const [name, pool] of pools) {
+      const own = [...owners].filter(([, owner]) => owner.name === name).map(([address]) => address);
+      pool.setAddresses(new Set(own));
     }
   }
 

@@ -1,5 +1,5 @@
 import { type Caller, type FunctionPool, type Lease, PoolRefusal, type PoolRefusalReason } from './pool.ts';
-import type { RieAnswer } from './response.ts';
+import { isMisdirected, type RieAnswer } from './response.ts';
 import { InvokeError } from './rie-client.ts';
 
 /** What became of an invoke. `lost` and `timed_out`: it may have run, or may be running still. */
@@ -10,7 +10,7 @@ export type InvokeOutcome =
 
 /**
  * Invokes a function once on a free instance. Another instance is tried only when the first could not be
- * reached at all, so the function never runs twice for one request. The invoke goes on when the caller leaves;
+ * reached at all, or was one of another function, so the function never runs twice for one request. The invoke goes on when the caller leaves;
  * only the waiting before it ends then.
  */
 export async function invokeFunction(
@@ -30,6 +30,11 @@ export async function invokeFunction(
     }
     try {
       const answer = await lease.client.invoke(event, traceId);
+      if (isMisdirected(answer)) {
+        // It is not leased again, so this ends when none is left.
+        lease.release('foreign');
+        continue;
+      }
       lease.release('free');
       return { kind: 'answered', answer };
     } catch (error) {

@@ -23,9 +23,10 @@ export interface Caller {
 
 /**
  * What is known of the instance when its lease ends. `free`: it answered. `unreached`: no connection came
- * about, so it did nothing. `unknown`: the invoke may still be running inside.
+ * about, so it did nothing. `foreign`: it is an instance of another function, and did nothing. `unknown`: the invoke may
+ * still be running inside.
  */
-export type LeaseEnd = 'free' | 'unreached' | 'unknown';
+export type LeaseEnd = 'free' | 'unreached' | 'foreign' | 'unknown';
 
 /** The right to invoke one instance once. It ends by `release`, on every path. */
 export interface Lease {
@@ -39,6 +40,8 @@ export interface PoolOptions {
   readonly queueMax: number;
   readonly queueTimeoutMs: number;
   readonly connect: (address: string) => RieClient;
+  /** Told of an address where another function's instance answered. */
+  readonly onForeign?: (address: string) => void;
   /** Monotonic. */
   readonly nowMs: () => number;
   /** No instance is leased before this instant unless it is seen to be new; for the start after an unclean end. */
@@ -64,7 +67,7 @@ interface Instance {
   leases: number;
   /** An invoke may be running inside until then; 0 when none can be. */
   quarantinedUntilMs: number;
-  /** No longer in DNS: gone as soon as it is free. */
+  /** No longer in DNS, or another function's: gone as soon as it is free. */
   retired: boolean;
 }
 
@@ -249,6 +252,10 @@ export class FunctionPool {
   #release(instance: Instance, end: LeaseEnd): void {
     instance.leased = false;
     instance.alive = end === 'free';
+    if (end === 'foreign') {
+      instance.retired = true;
+      this.#options.onForeign?.(instance.address);
+    }
     if (end === 'unknown') {
       const { nowMs, functionTimeoutMs } = this.#options;
       instance.quarantinedUntilMs = nowMs() + functionTimeoutMs + QUARANTINE_MARGIN_MS;

@@ -37,6 +37,8 @@ const NOT_FORWARDED = new Set([
   'upgrade',
 ]);
 
+const MISDIRECTED_MARK = '"statusCode":421';
+
 const ERROR_KEYS = new Set(['errorType', 'errorMessage', 'trace', 'stackTrace']);
 
 /**
@@ -57,6 +59,16 @@ export function readResult({ status, body }: RieAnswer): FunctionResult {
     return failure('function_error', `${value.errorType}: ${value.errorMessage}`.slice(0, 500));
   if (status !== 200) return failure('function_error', `status ${status}`);
   return { kind: 'result', value };
+}
+
+/**
+ * Whether an instance of another function answered, which did nothing: status 421 (RFC 9110, 15.5.20). Most answers are
+ * told by their bytes; a text inside of one has its quotes escaped, and cannot look like this.
+ */
+export function isMisdirected(answer: RieAnswer): boolean {
+  if (!answer.body.includes(MISDIRECTED_MARK)) return false;
+  const result = readResult(answer);
+  return result.kind === 'result' && isRecord(result.value) && result.value.statusCode === 421;
 }
 
 /** Response inference of payload format 2.0. */

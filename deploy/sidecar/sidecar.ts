@@ -54,7 +54,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps = {}
         'the last run ended uncleanly, its invokes may still be running',
       );
     }
-    const pools = createPools(config, runMark.foundUnclean);
+    const pools = createPools(config, runMark.foundUnclean, logger);
     releases.push(() => {
       for (const pool of pools.values()) pool.destroy();
     });
@@ -137,7 +137,7 @@ export function createLogger(config: Pick<SidecarConfig, 'logLevel' | 'serviceNa
   );
 }
 
-function createPools(config: SidecarConfig, hold: boolean): Map<FunctionName, FunctionPool> {
+function createPools(config: SidecarConfig, hold: boolean, logger: Logger): Map<FunctionName, FunctionPool> {
   const nowMs = (): number => performance.now();
   const holdUntilMs = hold ? nowMs() + config.functionTimeoutMs : 0;
   const deployed = FUNCTION_NAMES.filter((name) => config.functions[name].length > 0);
@@ -150,6 +150,8 @@ function createPools(config: SidecarConfig, hold: boolean): Map<FunctionName, Fu
         queueMax: config.queueMax,
         queueTimeoutMs: config.queueTimeoutMs,
         connect: (address) => connectRie(address, config.functionTimeoutMs),
+        onForeign: (address) =>
+          logger.warn({ function: functionName, address }, 'an instance of another function answers here'),
         nowMs,
         holdUntilMs,
       }),

@@ -19,6 +19,7 @@ export type ErrorCode =
   | 'route_not_found'
   | 'method_not_allowed'
   | 'payment_not_found'
+  | 'misdirected'
   // The request is well formed, but contradicts what is stored.
   | 'idempotency_key_reused'
   | 'payment_in_flight'

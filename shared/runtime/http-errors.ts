@@ -26,6 +26,7 @@ export const HTTP_ERRORS = {
   route_not_found: { status: 404, title: 'There is no such route' },
   method_not_allowed: { status: 405, title: 'The route does not know this method' },
   payment_not_found: { status: 404, title: 'There is no such payment' },
+  misdirected: { status: 421, title: 'The event is for another function' },
 
   idempotency_key_reused: { status: 422, title: 'The idempotency key was used with another request' },
   payment_in_flight: { status: 409, title: 'The payment is being worked on', retryAfterSeconds: 1 },

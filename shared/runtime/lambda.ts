@@ -19,8 +19,11 @@ export interface FunctionParts {
   readonly onSchedule?: (event: unknown) => Promise<unknown>;
 }
 
+const FUNCTION_NAMES = ['pay', 'settle', 'health', 'stats'] as const;
+export type FunctionName = (typeof FUNCTION_NAMES)[number];
+
 export interface FunctionDefinition<N extends Need> {
-  readonly name: 'pay' | 'settle' | 'health' | 'stats';
+  readonly name: FunctionName;
   /** The secrets that this function uses. */
   readonly needs: readonly N[];
   /** Wires the adapters. Runs once a cold start. */
@@ -66,7 +69,12 @@ export async function startFunction<const N extends Need>(
     logger.error({ ...refused }, 'refused to dial: this is neither the proxy nor the database'),
   );
   try {
-    return await createHandler(await definition.build({ config, logger }), logger, scrubber(secrets));
+    return await createHandler(
+      definition.name,
+      await definition.build({ config, logger }),
+      logger,
+      scrubber(secrets),
+    );
   } catch (error) {
     process.off('uncaughtException', onUncaught);
     if (error instanceof ConfigError) {
@@ -93,6 +101,7 @@ function dieAfterOneLine(logger: Logger): (error: unknown) => void {
  * @param clean blots out what must not stand in the error with which an invocation fails
  */
 export async function createHandler(
+  name: FunctionName,
   parts: FunctionParts,
   logger: Logger,
   clean = scrubber([]),
@@ -107,6 +116,7 @@ export async function createHandler(
   const stack = middy({ timeoutEarlyInMillis: ANSWER_BEFORE_END_MS, timeoutEarlyResponse: endEarly })
     .use(logInvocation(logger, clean))
     .handler(async (event: unknown, context: Context) => {
+      refuseMisdirected(event, name);
       if (isHttp(event)) return await answerHttp(event, context);
       if (parts.onSchedule === undefined) throw new Error('this function takes HTTP events only');
       return await parts.onSchedule(event);
@@ -138,7 +148,11 @@ function tellProblems(logger: Logger, { problems }: ConfigError): void {
 
 /** A function URL's event, payload format 2.0, as far as it is looked at here. */
 interface HttpEvent {
-  readonly requestContext: { readonly requestId?: string; readonly http: { readonly method: string } };
+  readonly requestContext: {
+    readonly apiId?: unknown;
+    readonly requestId?: string;
+    readonly http: { readonly method: string };
+  };
 }
 
 function isHttp(event: unknown): event is HttpEvent {
@@ -153,6 +167,30 @@ function beginInvocation(event: unknown, context: Context): Invocation {
     requestId: event.requestContext.requestId || context.awsRequestId || randomUUID(),
     method: event.requestContext.http.method,
   };
+}
+
+/** The rules of the sidecar's schedule; no rule of EventBridge is called so. */
+const SCHEDULE_RULE = 'arn:aws:events:local:000000000000:rule/';
+
+/**
+ * A container can take over the address of another function's container while the sidecar still invokes the latter.
+ * The sidecar's events name the function that they are for; what comes from elsewhere names none of these.
+ * @throws ServiceError misdirected: the sidecar takes it to another instance
+ */
+function refuseMisdirected(event: unknown, name: FunctionName): void {
+  const target = targetOf(event);
+  const other = FUNCTION_NAMES.find((known) => known !== name && known === target);
+  if (other === undefined) return;
+  throw new ServiceError('misdirected', `This is ${name}; the event is for ${other}. Nothing was done.`);
+}
+
+function targetOf(event: unknown): unknown {
+  if (isHttp(event)) return event.requestContext.apiId;
+  if (typeof event !== 'object' || event === null || !('resources' in event)) return undefined;
+  const rule: unknown = Array.isArray(event.resources) ? event.resources[0] : undefined;
+  return typeof rule === 'string' && rule.startsWith(SCHEDULE_RULE)
+    ? rule.slice(SCHEDULE_RULE.length)
+    : undefined;
 }
 
 /** Thrown by middy in place of an answer. The work may still end after it: nothing is known to have failed. */
@@ -187,10 +225,10 @@ function logInvocation(logger: Logger, clean: (text: string) => string): middy.M
     },
     after: tell,
     onError(request) {
-      // Only what is no HTTP request may fail as a function: the schedule's owner reads that.
+      // Only a run of the schedule may fail as a function: its owner reads that.
       const problem = toProblem(request.error, currentInvocation()?.requestId ?? 'unknown');
       noteInvocation({ code: problem.body.code, error: request.error });
-      if (isHttp(request.event)) {
+      if (isHttp(request.event) || problem.body.code === 'misdirected') {
         noteInvocation({ status: problem.status });
         request.response = {
           statusCode: problem.status,
@@ -200,7 +238,7 @@ function logInvocation(logger: Logger, clean: (text: string) => string): middy.M
       }
       tell(request);
       // The runtime client prints and hands on what is thrown, its members included.
-      if (!isHttp(request.event)) request.error = bareError(request.error, clean);
+      if (request.response === undefined) request.error = bareError(request.error, clean);
     },
   };
 }

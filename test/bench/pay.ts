@@ -127,7 +127,7 @@ async function openService(
     authenticator,
   });
   const logger = createLogger({ ...config.log, service: 'bench', functionName: 'pay', write: () => {} });
-  const handler = await createHandler({ app }, logger);
+  const handler = await createHandler('pay', { app }, logger);
   return {
     signingMs,
     prepare: () => newPost(config),

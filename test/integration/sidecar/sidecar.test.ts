@@ -518,6 +518,57 @@ describe('instances that are to be removed', () => {
   });
 });
 
+describe('an instance of another function', () => {
+  const stranger = () => ({
+    result: { statusCode: 421, headers: { 'content-type': 'application/problem+json' }, body: '{}' },
+  });
+
+  it('that took over an address costs no request, and is asked no more', async () => {
+    const [taken, own] = await Promise.all([startFake(stranger), startFake(ok)]);
+    const { functionUrl, logs } = await startTestSidecar(
+      { pay: [taken.port, own.port] },
+      {},
+      // The addresses are looked up once: nothing but the answer tells whose instance it is.
+      { resolveIntervalMs: 3_600_000 },
+    );
+    for (let request = 0; request < 3; request += 1) {
+      expect((await ask(functionUrl, '/pay', { method: 'POST' })).text).toBe('ok');
+    }
+    expect(taken.events).toHaveLength(1);
+    expect(own.events).toHaveLength(3);
+    expect(logs.filter(({ msg }) => String(msg).includes('another function'))).toMatchObject([
+      { level: 40, function: 'pay', address: `127.0.0.1:${taken.port}` },
+    ]);
+  });
+
+  it('is none of this one: while there is no other, nothing was done and it may be asked again', async () => {
+    const taken = await startFake(stranger);
+    const { functionUrl } = await startTestSidecar(
+      { pay: [taken.port] },
+      {},
+      { resolveIntervalMs: 3_600_000 },
+    );
+    const answer = await ask(functionUrl, '/pay', { method: 'POST' });
+    expect([answer.status, answer.json().code]).toEqual([503, 'no_instance']);
+    expect(answer.headers['retry-after']).toBe('1');
+  });
+
+  it('is no run of the schedule', async () => {
+    const [taken, own] = await Promise.all([
+      startFake(stranger),
+      startFake(() => ({ result: { settled: 0 } })),
+    ]);
+    const { logs } = await startTestSidecar(
+      { settle: [taken.port, own.port] },
+      { settleIntervalMs: 50 },
+      { resolveIntervalMs: 3_600_000 },
+    );
+    await waitUntil(() => logs.some(({ msg }) => msg === 'settle ran'));
+    expect(logs.find(({ msg }) => msg === 'settle ran')).toMatchObject({ report: { settled: 0 } });
+    expect(taken.events).toHaveLength(1);
+  });
+});
+
 describe('the settle schedule', () => {
   it('invokes settle on its interval with a scheduled event', async () => {
     const settle = await startFake(() => ({ result: { settled: 0 } }));

@@ -8,15 +8,19 @@ import type { ProbeResult } from '../../../../deploy/sidecar/rie-client.ts';
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-function createFleet(endpoints: Endpoint[], options: Pick<FleetOptions, 'resolve' | 'probe'>) {
-  const pool = new FunctionPool({
-    functionName: 'pay',
+function createPool(functionName: FunctionName): FunctionPool {
+  return new FunctionPool({
+    functionName,
     functionTimeoutMs: 1_000,
     queueMax: 1,
     queueTimeoutMs: 1_000,
     connect: () => ({ invoke: () => Promise.reject(new Error('not used')), destroy() {} }),
     nowMs: () => Date.now(),
   });
+}
+
+function createFleet(endpoints: Endpoint[], options: Pick<FleetOptions, 'resolve' | 'probe'>) {
+  const pool = createPool('pay');
   const fleet = new Fleet({
     pools: new Map<FunctionName, FunctionPool>([['pay', pool]]),
     endpoints: { pay: endpoints, settle: [], health: [], stats: [] },
@@ -77,6 +81,77 @@ describe('the fleet', () => {
     await fleet.start();
     await vi.advanceTimersByTimeAsync(60_000);
     expect(lookups).toBe(2);
+    fleet.stop();
+  });
+
+  it('gives an address that another function took over to that one alone, whatever is remembered', async () => {
+    const names: Record<string, readonly string[] | Error> = { pay: ['10.0.0.2'], stats: ['10.0.0.3'] };
+    const pools = new Map<FunctionName, FunctionPool>([
+      ['pay', createPool('pay')],
+      ['stats', createPool('stats')],
+    ]);
+    const fleet = new Fleet({
+      pools,
+      endpoints: {
+        pay: [{ host: 'pay', port: 1 }],
+        stats: [{ host: 'stats', port: 1 }],
+        settle: [],
+        health: [],
+      },
+      logger: pino({ level: 'silent' }),
+      resolve: async (host) => {
+        const found = names[host];
+        if (found === undefined || found instanceof Error) throw found ?? new Error('ENOTFOUND');
+        return found;
+      },
+      probe: async () => 'alive',
+    });
+    const live = () => [...pools.values()].map((pool) => pool.counts().live);
+    await fleet.start();
+    expect(live()).toEqual([1, 1]);
+    // All were stopped; `stats` is started first and gets the address that `pay` had.
+    names.pay = new Error('ENOTFOUND');
+    names.stats = ['10.0.0.2'];
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect(live()).toEqual([0, 1]);
+    expect(pools.get('pay')?.counts().known).toBe(0);
+    names.pay = ['10.0.0.4'];
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect(live()).toEqual([1, 1]);
+    fleet.stop();
+  });
+
+  it('takes what one name says without waiting for another that takes long to fail', async () => {
+    let addresses = ['10.0.0.1'];
+    let slow = false;
+    const pools = new Map<FunctionName, FunctionPool>([
+      ['pay', createPool('pay')],
+      ['stats', createPool('stats')],
+    ]);
+    const fleet = new Fleet({
+      pools,
+      endpoints: {
+        pay: [{ host: 'pay', port: 1 }],
+        stats: [{ host: 'stats', port: 1 }],
+        settle: [],
+        health: [],
+      },
+      logger: pino({ level: 'silent' }),
+      resolve: async (host) =>
+        host === 'pay' ? addresses : slow ? await new Promise(() => {}) : ['10.0.0.9'],
+      probe: async () => 'alive',
+    });
+    await fleet.start();
+    slow = true;
+    await vi.advanceTimersByTimeAsync(5_000);
+    addresses = ['10.0.0.2'];
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(
+      pools
+        .get('pay')
+        ?.probeTargets()
+        .map(({ address }) => address),
+    ).toEqual(['10.0.0.2:1']);
     fleet.stop();
   });
 

@@ -246,7 +246,7 @@ describe('the pool of a function', () => {
         arbitrary: fc.record({
           kind: fc.constant('release' as const),
           pick: fc.nat(),
-          end: fc.constantFrom<LeaseEnd>('free', 'unreached', 'unknown'),
+          end: fc.constantFrom<LeaseEnd>('free', 'unreached', 'foreign', 'unknown'),
         }),
       },
       {

@@ -26,7 +26,11 @@ async function start(onSchedule?: FunctionParts['onSchedule']) {
     throw new ServiceError('chain_unavailable', 'No node answered.', { cause: new Error('socket hang up') });
   });
   app.get('/slow', OPEN, async () => await new Promise(() => {}));
-  const handler = await createHandler(onSchedule === undefined ? { app } : { app, onSchedule }, logger);
+  const handler = await createHandler(
+    'pay',
+    onSchedule === undefined ? { app } : { app, onSchedule },
+    logger,
+  );
   return { handler, lines };
 }
 
@@ -144,6 +148,53 @@ describe('a handler', () => {
       expect((answer as { body: string }).body).toContain(`request-${['a', 'b', 'c'][index]}`);
     }
     expect(new Set(lines.map((line) => line.requestId)).size).toBe(3);
+  });
+});
+
+describe('an event for another function', () => {
+  const rule = (name: string) => `arn:aws:events:local:000000000000:rule/${name}`;
+  const request = (apiId: string) => {
+    const event = httpEvent('/pay/7');
+    return { ...event, requestContext: { ...event.requestContext, apiId } };
+  };
+
+  it.each(['settle', 'health', 'stats'])('%s: a request is refused, and nothing is done', async (name) => {
+    const { handler, lines } = await start();
+    const answer = await handler(request(name), context());
+    expect(answer).toMatchObject({
+      statusCode: 421,
+      headers: { 'content-type': 'application/problem+json' },
+    });
+    expect(JSON.parse((answer as { body: string }).body)).toMatchObject({
+      code: 'misdirected',
+      detail: `This is pay; the event is for ${name}. Nothing was done.`,
+    });
+    expect(lines).toEqual([expect.objectContaining({ code: 'misdirected', status: 421 })]);
+  });
+
+  it('is refused where the schedule sent it, too', async () => {
+    const ran: unknown[] = [];
+    const { handler } = await start(async (event) => ran.push(event));
+    await expect(handler({ resources: [rule('settle')] }, context())).resolves.toMatchObject({
+      statusCode: 421,
+    });
+    expect(ran).toEqual([]);
+  });
+
+  it('is not what comes from elsewhere: whatever the rule or the function URL is called', async () => {
+    const { handler } = await start(async () => 'ran');
+    for (const resources of [
+      [rule('pay')],
+      ['arn:aws:events:eu-central-1:123456789012:rule/settle'],
+      [],
+      [7],
+      'settle',
+    ]) {
+      await expect(handler({ resources }, context())).resolves.toBe('ran');
+    }
+    for (const apiId of ['pay', 'r3pmxmplak', 'pay-settle', '']) {
+      expect(await handler(request(apiId), context())).toMatchObject({ statusCode: 200 });
+    }
   });
 });
 

@@ -19,6 +19,7 @@ describe('the status of a code', () => {
     401: ['unauthenticated'],
     403: ['forbidden', 'approval_by_maker'],
     404: ['route_not_found', 'payment_not_found'],
+    421: ['misdirected'],
     405: ['method_not_allowed'],
     409: [
       'payment_in_flight',
