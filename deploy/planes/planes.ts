@@ -146,7 +146,7 @@ export class Planes {
 
   /** Starts everything in the order of its dependencies, and waits until all of it is healthy. */
   async up(options: { readonly isShown: boolean; readonly timeoutSeconds?: number }): Promise<void> {
-    const { isShown, timeoutSeconds = 240 } = options;
+    const { isShown, timeoutSeconds = 420 } = options;
     if (!this.isProduction) this.remember();
     await this.engine.compose(
       ['up', '--detach', '--wait', '--wait-timeout', String(timeoutSeconds), '--remove-orphans'],
