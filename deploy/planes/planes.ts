@@ -20,6 +20,8 @@ import {
 
 const HERE = import.meta.dirname;
 const OFFICIAL_MONGO = 'mongo:7.0';
+/** A busy machine that makes a private Tor network anew takes minutes; what cannot start fails at once. */
+const UP_PATIENCE_SECONDS = 420;
 
 export const FUNCTIONS = ['pay', 'settle', 'health', 'stats'] as const;
 export type FunctionName = (typeof FUNCTIONS)[number];
@@ -145,11 +147,10 @@ export class Planes {
   }
 
   /** Starts everything in the order of its dependencies, and waits until all of it is healthy. */
-  async up(options: { readonly isShown: boolean; readonly timeoutSeconds?: number }): Promise<void> {
-    const { isShown, timeoutSeconds = 420 } = options;
+  async up({ isShown }: { readonly isShown: boolean }): Promise<void> {
     if (!this.isProduction) this.remember();
     await this.engine.compose(
-      ['up', '--detach', '--wait', '--wait-timeout', String(timeoutSeconds), '--remove-orphans'],
+      ['up', '--detach', '--wait', '--wait-timeout', String(UP_PATIENCE_SECONDS), '--remove-orphans'],
       { isShown },
     );
   }
