@@ -121,12 +121,17 @@ const PAGE_MAX = 200;
 
 function readInstant(text: string, field: string): number {
   const ms = INSTANT.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms)) {
+  if (Number.isNaN(ms) || !isDay(text.slice(0, 10))) {
     throw new ServiceError('field_invalid', 'The instant must be ISO 8601, such as 2026-01-31T12:00:00Z.', {
       field,
     });
   }
   return ms;
+}
+
+/** The 31st of February is read as a day in March. */
+function isDay(date: string): boolean {
+  return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date);
 }
 
 function identified(identity: Identity | null): Identity {

@@ -66,10 +66,10 @@ function deepest(faults: readonly TLocalizedValidationError[]): TLocalizedValida
   return faults.findLast((fault) => fault.instancePath === path);
 }
 
-/** `/items/3/to` as `items.3.to`. */
+/** `/items/3/to` as `items[3].to`. */
 function fieldName(instancePath: string, last?: string): string {
-  const steps = pathSteps(instancePath);
-  return clip([...steps, ...(last === undefined ? [] : [last])].join('.'));
+  const steps = pathSteps(instancePath).map((step) => (/^\d+$/.test(step) ? `[${step}]` : `.${step}`));
+  return clip([...steps, ...(last === undefined ? [] : [`.${last}`])].join('').replace(/^\./, ''));
 }
 
 function errorCodeAt(schema: object, instancePath: string): ErrorCode | undefined {

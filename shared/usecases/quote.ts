@@ -24,7 +24,8 @@ export async function quote(engine: Engine, order: PaymentOrder): Promise<Quote>
   const breaker = await ledger.readBreaker();
   const nowMs = await ledger.serverTimeMs();
   const { refusal, needsApproval } = await judgeOrder(engine, breaker, order);
-  let obstacle = refusal ?? (await findObstacle(engine, breaker, demandOfOrder(order), nowMs));
+  const demand = demandOfOrder(order);
+  let obstacle = refusal ?? (await findObstacle(engine, breaker, demand, nowMs));
   let plan: TransferPlan | null = null;
   try {
     const { books, fees } = breaker;
@@ -36,6 +37,10 @@ export async function quote(engine: Engine, order: PaymentOrder): Promise<Quote>
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     obstacle ??= error;
+  }
+  // Now that its fee is known, the fees of the day are asked as well.
+  if (plan !== null) {
+    obstacle ??= await findObstacle(engine, breaker, { ...demand, feeMicro: plan.feeMaxMicro }, nowMs);
   }
   const freeMs = freeableUntilMs(nowMs, breaker.solidHead?.timestampMs ?? null);
   const left = (window: 'hour' | 'day', limitMicro: bigint) => {

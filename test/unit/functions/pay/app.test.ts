@@ -724,7 +724,7 @@ describe('POST /pay/breaker', () => {
 });
 
 describe('POST /pay/batch', () => {
-  const batchOf = (items: readonly object[], more: Call = {}) =>
+  const batchOf = (items: readonly unknown[], more: Call = {}) =>
     call({ path: '/pay/batch', body: JSON.stringify({ items }), ...more });
 
   it('admits all items together, and each is paid', async () => {
@@ -803,6 +803,10 @@ describe('POST /pay/batch', () => {
     ['no items', [], 'items'],
     ['too many', Array.from({ length: 101 }, () => GOOD), 'items'],
     ['a bad amount', [GOOD, { ...GOOD, amount: '0' }], 'items[1].amount'],
+    ['an amount that is no text', [GOOD, { ...GOOD, amount: 1 }], 'items[1].amount'],
+    ['an unknown field', [{ ...GOOD, memo: 'x' }], 'items[0].memo'],
+    ['no recipient', [GOOD, { amount: '1', asset: 'USDT' }], 'items[1].to'],
+    ['an item that is none', [GOOD, 'x'], 'items[1]'],
     ['a bad recipient', [{ ...GOOD, to: 'T' }], 'items[0].to'],
     [
       'one reference twice',
@@ -859,6 +863,17 @@ describe('POST /pay/quote', () => {
       obstacle: { code: 'recipient_refused' },
     });
   });
+
+  it('tells that the fees of the day are used up, as paying would', async () => {
+    begin({ feeLimitDailyMicro: 20_000_000n });
+    await pay({});
+    expect((await pay({}, { key: 'k-2' })).statusCode).toBe(429);
+    expect((await quoteOf({})).json()).toMatchObject({
+      accepted: false,
+      obstacle: { code: 'limit_exceeded', detail: 'The daily fee limit of 20 TRX leaves 9.' },
+      fee_max: '11',
+    });
+  });
 });
 
 describe('GET /pay', () => {
@@ -904,6 +919,9 @@ describe('GET /pay', () => {
     'from=yesterday',
     'from=2026-01-01T00:00:00',
     'to=2026-13-01T00:00:00Z',
+    'from=2026-02-31T00:00:00Z',
+    'to=2026-04-31T12:00:00%2B02:00',
+    'from=2026-01-01T00:00:00%2B99:00',
     'status=lost',
     'other=1',
   ])('refuses ?%s, naming the field', async (query) => {

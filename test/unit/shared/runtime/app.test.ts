@@ -131,7 +131,7 @@ describe('a body that does not fit', () => {
     ['a number for a text', json({ to: 5 }), 400, 'field_invalid', 'to'],
     ['null for a text', json({ to: null }), 400, 'field_invalid', 'to'],
     ['a word that is not offered', json({ asset: 'usdt' }), 400, 'field_invalid', 'asset'],
-    ['a wrong entry of a list', json({ tags: ['a', 'long'] }), 400, 'field_invalid', 'tags.1'],
+    ['a wrong entry of a list', json({ tags: ['a', 'long'] }), 400, 'field_invalid', 'tags[1]'],
     ['a list that is too long', json({ tags: ['a', 'b', 'c'] }), 400, 'field_invalid', 'tags'],
     ['an amount as a number', json({ amount: 25 }), 400, 'amount_invalid', 'amount'],
     ['an amount of another form', json({ amount: '1e3' }), 400, 'amount_invalid', 'amount'],
