@@ -124,7 +124,13 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
     return end(engine, payment, options, 'expired', 'it could not be paid in time', nowMs);
   }
   if (await engine.stopSwitch.isSet()) return { payment, waitsFor: stopped() };
-  const refusal = await judgeRecipient(engine, payment);
+  let refusal: ServiceError | null;
+  try {
+    refusal = await judgeRecipient(engine, payment);
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    return { payment, waitsFor: error };
+  }
   if (refusal !== null) return end(engine, payment, options, 'refused', refusal.message, nowMs, refusal);
 
   if (breaker.pause !== null) return { payment, waitsFor: paused(breaker.pause) };

@@ -12,7 +12,7 @@ import { type Demand, judgeDemand, refreshSolidHead } from './reserve-and-close.
 
 /** What one order alone says about itself, whatever the service's state. */
 export interface OrderVerdict {
-  /** It is never paid as things are configured. */
+  /** It is not paid as things are configured. */
   readonly refusal: ServiceError | null;
   /** Why a second person has to approve it first; null where none has to. */
   readonly needsApproval: string | null;
@@ -38,9 +38,15 @@ export async function judgeOrder(
   }
   const doubt = await findDoubt(engine, breaker, order, null);
   return {
-    refusal: await judgeRecipient(engine, order),
+    refusal: await judgeRecipient(engine, order).catch(unjudged),
     needsApproval: doubt ?? (verdict === 'needs_approval' ? 'it waits for approval' : null),
   };
+}
+
+/** A list that cannot be read turns away what is new, and hides nothing that stands. */
+function unjudged(error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error;
+  throw error;
 }
 
 /** What a single order asks of the limits while nobody knows its fee yet. */

@@ -118,6 +118,8 @@ async function judgeItems(
   for (const [index, order] of orders.entries()) {
     const { refusal, needsApproval } = await judgeOrder(engine, breaker, order);
     if (refusal !== null) {
+      // Without a field it is no fault of the item.
+      if (refusal.field === undefined) return refusal;
       return new ServiceError(refusal.code, refusal.message, { field: `items[${index}].${refusal.field}` });
     }
     if (needsApproval !== null) {

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { openCircuit } from '../../../../shared/domain/circuit.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
+import { payBatch } from '../../../../shared/usecases/pay-batch.ts';
 import { type PayOutRequest, payOut } from '../../../../shared/usecases/pay-out.ts';
+import { quote } from '../../../../shared/usecases/quote.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
 import { RECIPIENT, World } from '../../../support/test-engine.ts';
 
@@ -195,6 +197,25 @@ describe('paying out', () => {
     world.isStopped = true;
     expect((await refusalOf(payOut(world.engine(), ORDER))).code).toBe('payments_stopped');
     expect(world.ledger.payments.size).toBe(0);
+  });
+
+  it('takes nothing while a list of recipients cannot be read, and still shows what stands', async () => {
+    const world = new World();
+    const first = await payOut(world.engine(), ORDER);
+    const unreadable = new ServiceError('payments_stopped', 'The list cannot be read.', {
+      retryAfterSeconds: 60,
+    });
+    const engine = { ...world.engine(), recipients: { judge: () => Promise.reject(unreadable) } };
+
+    expect(await payOut(engine, ORDER)).toMatchObject({ replayed: true, payment: { id: first.payment.id } });
+    expect((await refusalOf(payOut(engine, order(26_000_000n, 'order-1')))).code).toBe(
+      'idempotency_key_reused',
+    );
+    expect(await refusalOf(payOut(engine, order(1n, 'order-2')))).toBe(unreadable);
+    expect(await quote(engine, ORDER.order)).toMatchObject({ obstacle: unreadable });
+    const batch = { orders: [ORDER.order], caller: 'gateway', idempotencyKey: 'batch-1' };
+    expect(await refusalOf(payBatch(engine, batch))).toBe(unreadable);
+    expect(world.ledger.payments.size).toBe(1);
   });
 
   it('stores a refusal, reserves nothing for it, and lets the key try again', async () => {

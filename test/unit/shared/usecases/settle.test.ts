@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { ServiceError } from '../../../../shared/domain/errors.ts';
 import { countedMicro } from '../../../../shared/domain/limits.ts';
 import { ATTEMPTS_MAX, isLive } from '../../../../shared/domain/payment.ts';
 import { payOut } from '../../../../shared/usecases/pay-out.ts';
@@ -180,6 +181,22 @@ describe('settling', () => {
     world.chain.dropsBroadcasts = false;
     await settleToTheEnd(world);
     expect(world.ledger.payments.get(payment.id)?.status).toBe('confirmed');
+  });
+
+  it('waits while a list of recipients cannot be read, and pays once it can be', async () => {
+    const world = new World();
+    await payOut(world.engine(), { ...request(25_000_000n), respondAsync: true });
+    world.pass(60);
+    const unreadable = new ServiceError('payments_stopped', 'The list cannot be read.');
+    const engine = { ...world.engine(), recipients: { judge: () => Promise.reject(unreadable) } };
+    const bounds = { deadlineMs: Number.POSITIVE_INFINITY, paymentsMax: 1_000 };
+    const report = await settle(engine, bounds, (_, error) => {
+      throw error;
+    });
+    expect(report).toMatchObject({ visited: 1, errors: 0, waiting: { payments_stopped: 1 } });
+    world.pass(60);
+    await settle(world.engine(), bounds, () => {});
+    expect([...world.ledger.payments.values()]).toMatchObject([{ status: 'broadcast' }]);
   });
 
   it('does not let a poisoned payment hold up the others', async () => {
