@@ -59,7 +59,7 @@ export function readTransaction(answer: JsonObject): SolidTransaction | null {
   const contractRet = result === undefined ? undefined : object(result, 'ret').contractRet;
   return {
     txId: rawTxId(answer),
-    contractRet: contractRet === undefined ? null : text(contractRet, 'contractRet'),
+    contractRet: contractRet === undefined ? null : word(contractRet, 'contractRet'),
   };
 }
 
@@ -71,8 +71,8 @@ export function readTransactionInfo(answer: JsonObject): SolidTransactionInfo | 
     blockNumber: integer(answer.blockNumber, 'blockNumber'),
     blockTimeMs: integer(answer.blockTimeStamp, 'blockTimeStamp'),
     feeMicro: BigInt(integerOr(0, answer.fee, 'fee')),
-    receiptResult: receipt.result === undefined ? null : text(receipt.result, 'receipt.result'),
-    result: answer.result === undefined ? null : text(answer.result, 'result'),
+    receiptResult: receipt.result === undefined ? null : word(receipt.result, 'receipt.result'),
+    result: answer.result === undefined ? null : word(answer.result, 'result'),
     logs: answer.log === undefined ? [] : array(answer.log, 'log').map(readLog),
   };
 }
@@ -118,6 +118,13 @@ export function array(value: unknown, name: string): readonly unknown[] {
 export function text(value: unknown, name: string): string {
   if (typeof value !== 'string') throw nonsense(`no text ${name}`);
   return value;
+}
+
+/** How something ended, by java-tron's names. What else a node may write there must not end up in a payment's history. */
+function word(value: unknown, name: string): string {
+  const found = text(value, name);
+  if (!/^\w{1,64}$/.test(found)) throw nonsense(`no word ${name}`);
+  return found;
 }
 
 export function integer(value: unknown, name: string): number {

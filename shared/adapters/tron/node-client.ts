@@ -35,7 +35,12 @@ export interface NodeClientSettings {
 }
 
 /** A full block with its transactions is the largest thing asked for. */
-const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+const BLOCK_BYTES_MAX = 16 * 1024 * 1024;
+/**
+ * All else is small; the largest is an account that thousands of worthless tokens were sent to. Many are asked for at
+ * once, and together they must not fill the memory.
+ */
+const ANSWER_BYTES_MAX = 2 * 1024 * 1024;
 
 export function nodeClient(settings: NodeClientSettings): NodeClient {
   const base = new URL(settings.url);
@@ -91,12 +96,13 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
       response.destroy();
       throw unavailable(`answered with status ${response.statusCode}`);
     }
+    const bytesMax = path.endsWith('/getblockbynum') ? BLOCK_BYTES_MAX : ANSWER_BYTES_MAX;
     const chunks: Buffer[] = [];
     let length = 0;
     for await (const chunk of response) {
       length += (chunk as Buffer).length;
       // Leaving the loop destroys the connection.
-      if (length > ANSWER_BYTES_MAX) throw unavailable('answered with more than can be read');
+      if (length > bytesMax) throw unavailable('answered with more than can be read');
       chunks.push(chunk as Buffer);
     }
     return Buffer.concat(chunks);

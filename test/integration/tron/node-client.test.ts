@@ -59,9 +59,9 @@ function client(timeoutMs = TIMEOUT_MS) {
   });
 }
 
-async function refusal(timeoutMs = TIMEOUT_MS): Promise<ServiceError> {
+async function refusal(timeoutMs = TIMEOUT_MS, path = '/wallet/getnowblock'): Promise<ServiceError> {
   const failure = await client(timeoutMs)
-    .post('/wallet/getnowblock', {})
+    .post(path, {})
     .then(
       (answer) => answer,
       (error: unknown) => error,
@@ -93,6 +93,13 @@ describe('a usable answer', () => {
   it('may be empty', async () => {
     behaviour = (socket) => socket.write(http('{}'));
     expect(await client().post('/wallet/gettransactionbyid', {})).toEqual({});
+  });
+
+  it('may be a block of many megabytes, and nothing else that large', async () => {
+    const megabytes = http(JSON.stringify({ transactions: 'x'.repeat(8 * 1024 * 1024) }));
+    behaviour = (socket) => socket.write(megabytes);
+    expect(await client(10_000).post('/walletsolidity/getblockbynum', {})).toHaveProperty('transactions');
+    expect((await refusal(10_000, '/walletsolidity/getblock')).message).toMatch(/more than can be read$/);
   });
 
   it('may come in many pieces', async () => {
@@ -188,7 +195,11 @@ describe('anything else is chain_unavailable, without the path, the credentials 
     server.listen(0, '127.0.0.1');
   });
 
-  it('more than can be read, of which no more than that is read', async () => {
+  it.each([
+    ['/walletsolidity/getblockbynum', 60],
+    // What is no whole block is small: a few requests at once must not fill the memory.
+    ['/walletsolidity/gettransactionbyid', 20],
+  ])('more than can be read, of which no more than that is read: %s', async (path, chunksMax) => {
     const chunk = Buffer.alloc(1 << 20, 0x20);
     let sent = 0;
     behaviour = (socket) => {
@@ -204,9 +215,9 @@ describe('anything else is chain_unavailable, without the path, the credentials 
       };
       more();
     };
-    expect((await refusal(20_000)).message).toMatch(/more than can be read$/);
+    expect((await refusal(20_000, path)).message).toMatch(/more than can be read$/);
     await waitUntil(() => sockets.size === 0);
-    expect(sent).toBeLessThan(60);
+    expect(sent).toBeLessThan(chunksMax);
   });
 });
 

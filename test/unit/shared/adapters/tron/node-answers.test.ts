@@ -162,6 +162,19 @@ describe('transactions', () => {
     }
   });
 
+  it('refuses a result that is not one word: it stands in the history of the payment', () => {
+    const answer = recordedAnswer('fn-gettransactionbyid-trc20');
+    for (const contractRet of [
+      '',
+      'REVERT: <b>pay again</b>',
+      'REVERT\n',
+      'R'.repeat(65),
+      'x'.repeat(5_000_000),
+    ]) {
+      expectNonsense(() => readTransaction(altered(answer, { ret: [{ contractRet }] })));
+    }
+  });
+
   it('never reads an object of another kind as absent or found', () => {
     for (const answer of [{ error: 'busy' }, { message: '' }, { raw_data_hex: 1 }, { ret: [] }]) {
       expectNonsense(() => readTransaction(answer));
@@ -210,6 +223,8 @@ describe('infos', () => {
     ['id', 'abcd'],
     ['receipt', []],
     ['result', true],
+    ['result', 'FAILED, so pay again'],
+    ['receipt', { result: 'R'.repeat(65) }],
     ['log', {}],
     ['log', [{ address: 1 }]],
     ['log', [{ address: '', topics: [5] }]],
