@@ -255,7 +255,7 @@ export function recoveredPayment(
         referenceBlockId: block.parentId,
         expirationMs: transfer.expirationMs,
         feeLimitMicro: transfer.feeLimitMicro,
-        signedAtMs: transfer.signedAtMs,
+        signedAtMs: signedBy(block, transfer),
         outcome: transfer.succeeded ? 'paid' : 'reverted',
         answers: [],
         blockNumber: block.number,
@@ -269,4 +269,9 @@ export function recoveredPayment(
     reason,
     settleAtMs: nowMs,
   };
+}
+
+/** The chain never looks at the time that a transaction gives itself: what stands there may be no instant at all. */
+function signedBy(block: HistoryBlock, { signedAtMs }: OutgoingTransfer): number {
+  return Math.max(0, Math.min(signedAtMs, block.timestampMs));
 }

@@ -260,6 +260,15 @@ describe('the payment that stands for a transfer', () => {
       lastBroadcastAtMs: null,
     });
     expect(stand({ succeeded: false }).attempts[0]?.outcome).toBe('reverted');
+  });
+
+  it('was signed before its block, whatever time the transaction gives itself', () => {
+    const signedAtMs = (said: number) => stand({ signedAtMs: said }).attempts[0]?.signedAtMs;
+    // In nanoseconds, as some wallets write it.
+    expect(signedAtMs(1_767_225_600_000_000_000)).toBe(block.timestampMs);
+    expect(signedAtMs(block.timestampMs + 1)).toBe(block.timestampMs);
+    expect(signedAtMs(block.timestampMs - 1)).toBe(block.timestampMs - 1);
+    expect(signedAtMs(-(2 ** 63))).toBe(0);
     expect([isRecovered(stand()), isRecovered({ caller: 'gateway' })]).toEqual([true, false]);
   });
 

@@ -771,7 +771,7 @@ async function mayDie(life: Promise<unknown>): Promise<void> {
 }
 
 describe('whatever is lost with a backup', () => {
-  it('no key is paid twice, and what was paid is counted', async () => {
+  it('no key is paid twice, and what was paid is counted', { timeout: 120_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(
         payBy,
