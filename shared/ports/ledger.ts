@@ -85,11 +85,11 @@ export interface BreakerStore {
   /** Replaces the circuit. Condition: the circuit is still the one that was read. */
   replaceCircuit(read: Circuit, next: Circuit): Promise<boolean>;
 
-  /**
-   * Pauses or resumes. Condition: it was resumed or paused before; and to resume, that a restored system has read
-   * the wallet's history.
-   */
-  setPause(pause: Pause | null): Promise<boolean>;
+  /** Pauses. Condition: nobody has before. */
+  setPause(pause: Pause): Promise<boolean>;
+
+  /** Resumes. Condition: this pause stands, and a restored system has read the wallet's history. */
+  liftPause(pause: Pause): Promise<boolean>;
 
   /**
    * Takes the reading of the wallet's history after a restore further. Condition: it stands where it was read, all

@@ -5,7 +5,7 @@ import { ServiceError } from '../domain/errors.ts';
 import { obstacleToResume } from '../domain/restore.ts';
 import { notReconciled } from './doubt.ts';
 import type { Engine } from './engine.ts';
-import { refuseOutdated } from './order-age.ts';
+import { outdated, refuseOutdated } from './order-age.ts';
 import { trip } from './trip.ts';
 
 /** More lost races for the circuit than this in a row mean that something else is wrong. */
@@ -50,7 +50,6 @@ export async function operateBreaker(
 
 async function resume({ ledger }: Pick<Engine, 'ledger'>, orderedAtMs: number | undefined): Promise<void> {
   const { pause, restore, circuit } = await ledger.readBreaker();
-  // A pause that comes from here on is not the one that is to be lifted.
   if (pause === null) return;
   refuseOutdated(orderedAtMs, pause.atMs);
   const obstacle = obstacleToResume(restore);
@@ -62,7 +61,9 @@ async function resume({ ledger }: Pick<Engine, 'ledger'>, orderedAtMs: number | 
         : `${obstacle}; the breaker, which has tripped (${tripped}), must be reset first`,
     );
   }
-  await ledger.setPause(null);
+  if (await ledger.liftPause(pause)) return;
+  // Lifted already; and a pause that has come since is not the one that was to be lifted.
+  if ((await ledger.readBreaker()).pause !== null) throw outdated();
 }
 
 async function reset({ ledger }: Pick<Engine, 'ledger'>, orderedAtMs: number | undefined): Promise<void> {

@@ -11,7 +11,11 @@ const CLOCK_LEEWAY_MS = 5_000;
  */
 export function refuseOutdated(orderedAtMs: number | undefined, sinceMs: number): void {
   if (orderedAtMs === undefined || orderedAtMs + CLOCK_LEEWAY_MS >= sinceMs) return;
-  throw new ServiceError(
+  throw outdated();
+}
+
+export function outdated(): ServiceError {
+  return new ServiceError(
     'order_outdated',
     'The order is older than what it is about. Order it again, with a new token.',
   );

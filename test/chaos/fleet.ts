@@ -94,6 +94,7 @@ const TURNING_POINTS: Readonly<Record<ChaosFunction, readonly string[]>> = {
     'retryBatch',
     'approve',
     'setPause',
+    'liftPause',
     'recordOrder',
     'replaceCircuit',
   ],

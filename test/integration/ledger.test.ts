@@ -146,12 +146,16 @@ describe.each([
     const ledger = open();
     await ledger.readBreaker();
     const pause = { reason: 'audit', by: 'operator', atMs: START_MS };
-    expect(await ledger.setPause(null)).toBe(false);
+    expect(await ledger.liftPause(pause)).toBe(false);
     expect(await ledger.setPause(pause)).toBe(true);
     expect(await ledger.setPause(pause)).toBe(false);
     expect((await ledger.readBreaker()).pause).toEqual(pause);
     expect(await ledger.pushReservation(reservation('pay_1'), room())).toBe(false);
-    expect(await ledger.setPause(null)).toBe(true);
+    for (const other of [{ atMs: START_MS - 1 }, { by: 'another' }]) {
+      expect(await ledger.liftPause({ ...pause, ...other })).toBe(false);
+    }
+    expect(await ledger.liftPause(pause)).toBe(true);
+    expect(await ledger.liftPause(pause)).toBe(false);
     expect(await ledger.pushReservation(reservation('pay_1'), room())).toBe(true);
   });
 
@@ -739,10 +743,10 @@ describe.each([
   it('is resumed only once its history is read, one step after the other', async () => {
     const ledger = await open(true);
     const { restore: first, pause } = await ledger.readBreaker();
-    if (first === null) throw new Error('it is not marked');
+    if (first === null || pause === null) throw new Error('it is not marked');
     expect(pause).toMatchObject({ by: 'restore', atMs: START_MS + 1 });
     expect(first).toMatchObject({ backupAtMs: START_MS, knownHead: null, walk: null, reconciledAtMs: null });
-    expect(await ledger.setPause(null)).toBe(false);
+    expect(await ledger.liftPause(pause)).toBe(false);
     const second = { ...first, walk: { from: head, next: link(70) } };
     expect(await ledger.moveRestore(second, first)).toBe(false);
     expect(await ledger.moveRestore({ ...first, id: 'another' }, second)).toBe(false);
@@ -751,20 +755,20 @@ describe.each([
     const third = { ...first, walk: { from: head, next: link(69) }, recovered: 2 };
     expect(await ledger.moveRestore(second, third)).toBe(true);
     expect((await ledger.readBreaker()).restore).toEqual(third);
-    expect(await ledger.setPause(null)).toBe(false);
+    expect(await ledger.liftPause(pause)).toBe(false);
     const last = { ...third, reconciledAtMs: START_MS + 9 };
     expect(await ledger.moveRestore(third, last)).toBe(true);
     expect(await ledger.moveRestore(third, last)).toBe(false);
-    expect(await ledger.setPause(null)).toBe(true);
+    expect(await ledger.liftPause(pause)).toBe(true);
     expect((await ledger.readBreaker()).pause).toBeNull();
   });
 
   it('takes no reservation that was judged before it was restored', async () => {
     const ledger = await open(true);
-    const { restore } = await ledger.readBreaker();
-    if (restore === null) throw new Error('it is not marked');
+    const { restore, pause } = await ledger.readBreaker();
+    if (restore === null || pause === null) throw new Error('it is not marked');
     await ledger.moveRestore(restore, { ...restore, reconciledAtMs: START_MS + 9 });
-    await ledger.setPause(null);
+    await ledger.liftPause(pause);
     expect(await ledger.pushReservation(reservation('pay_1'), room())).toBe(false);
     expect(await ledger.pushReservation(reservation('pay_1'), room({ restoreId: 'restore-0' }))).toBe(false);
     expect(await ledger.pushReservation(reservation('pay_1'), room({ restoreId: restore.id }))).toBe(true);
@@ -772,11 +776,11 @@ describe.each([
 
   it('does not begin before all payments are back', async () => {
     const ledger = await open(false);
-    const { restore } = await ledger.readBreaker();
-    if (restore === null) throw new Error('it is not marked');
+    const { restore, pause } = await ledger.readBreaker();
+    if (restore === null || pause === null) throw new Error('it is not marked');
     const begun = { ...restore, walk: { from: head, next: link(70) } };
     expect(await ledger.moveRestore(restore, begun)).toBe(false);
-    expect(await ledger.setPause(null)).toBe(false);
+    expect(await ledger.liftPause(pause)).toBe(false);
   });
 
   it('keeps what was found on the chain, once a transaction, until it is known what that paid', async () => {

@@ -241,8 +241,11 @@ export function documentLedger(store: DocumentStore): Ledger {
     },
 
     setPause(pause) {
-      const condition = pause === null ? { pause: { $ne: null }, ...RECONCILED } : { pause: null };
-      return changeBreaker(condition, { $set: { pause } });
+      return changeBreaker({ pause: null }, { $set: { pause } });
+    },
+
+    liftPause({ atMs, by }) {
+      return changeBreaker({ 'pause.atMs': atMs, 'pause.by': by, ...RECONCILED }, { $set: { pause: null } });
     },
 
     moveRestore(read, next) {

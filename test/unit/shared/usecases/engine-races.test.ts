@@ -5,6 +5,7 @@ import { isSettled, type Payment } from '../../../../shared/domain/payment.ts';
 import { UnreadableBytes } from '../../../../shared/ports/vault.ts';
 import { cancelPayment } from '../../../../shared/usecases/decide-payment.ts';
 import type { Engine } from '../../../../shared/usecases/engine.ts';
+import { operateBreaker } from '../../../../shared/usecases/operate-breaker.ts';
 import { type PayOutRequest, payOut } from '../../../../shared/usecases/pay-out.ts';
 import { withBreaker } from '../../../../shared/usecases/payment-network-with-breaker.ts';
 import type { PaymentRules } from '../../../../shared/usecases/payment-rules.ts';
@@ -613,6 +614,28 @@ describe('a process that wakes late', () => {
     await race.settleAlone();
     expect(race.payments()).toMatchObject([{ status: 'confirmed' }]);
     race.expectTruth();
+  });
+
+  it('does not lift a pause that is younger than the one it was to lift', async () => {
+    const race = new Race();
+    const { world } = race;
+    const order = (reason: string) => ({ by: 'operator', reason, orderedAtMs: world.nowMs });
+    await operateBreaker(world.engine(), 'pause', order('maintenance'));
+    const slow = new Actor();
+    const resumed = operateBreaker(race.engine(slow), 'resume', order('all is done'));
+    const refused = expect(resumed).rejects.toMatchObject({ code: 'order_outdated' });
+    await slow.stopBefore('liftPause');
+    // Asked again elsewhere, for no answer came.
+    await operateBreaker(world.engine(), 'resume', order('all is done'));
+    world.pass(60);
+    await operateBreaker(world.engine(), 'pause', order('the key has leaked'));
+
+    await slow.finish();
+    await refused;
+    expect(world.ledger.breaker).toMatchObject({
+      pause: { reason: 'the key has leaked' },
+      lastOrder: { action: 'pause' },
+    });
   });
 
   it('does not dial by a permit that ran out while it slept', async () => {
