@@ -17,8 +17,9 @@ export interface NodeClient {
    * Posts a JSON body and returns the JSON answer as it came.
    * @throws ServiceError `chain_unavailable` for anything but a usable answer: no connection, too late, not 200,
    *   too large, not JSON, or java-tron's `{"Error": …}` with status 200 (which says nothing about the question)
+   * @param cut ends the call early, as though its time were over
    */
-  post(path: string, body: Readonly<Record<string, unknown>>): Promise<JsonObject>;
+  post(path: string, body: Readonly<Record<string, unknown>>, cut?: AbortSignal): Promise<JsonObject>;
 }
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -110,11 +111,12 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
 
   return {
     host: base.host,
-    async post(path, body) {
+    async post(path, body, cut) {
       const timeoutMs = Math.floor(Math.min(settings.timeoutMs, leftOfCallMs()));
       // Looked at by the clock, not by a timer: a process that was frozen would dial before its timers ran.
       if (timeoutMs <= 0) throw unavailable('was not asked, for the time of this call is over');
-      const signal = AbortSignal.timeout(timeoutMs);
+      const late = AbortSignal.timeout(timeoutMs);
+      const signal = cut === undefined ? late : AbortSignal.any([late, cut]);
       const way = settings.dialer.wayTo(base, settings.purpose);
       let bytes: Buffer;
       try {

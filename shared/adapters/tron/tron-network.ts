@@ -65,6 +65,9 @@ const WALK_BLOCKS_MAX = 4_000;
 /** A walk must end well within one invocation; the next one goes on from the blocks that it has read. */
 const WALK_MS_MAX = 15_000;
 
+/** How long the other nodes are waited for once one has taken the bytes: as long as a new circuit through Tor takes. */
+const BROADCAST_PATIENCE_MS = 5_000;
+
 /** The TRON network behind one or more nodes' HTTP APIs. */
 export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   const { nodes, clock } = settings;
@@ -157,9 +160,19 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
 
     prepareTransfer: (transfer, inFlight) => genuine.fromFirst((node) => prepareOn(node, transfer, inFlight)),
 
-    broadcast: (bytes, txId) => {
+    async broadcast(bytes, txId) {
       const transaction = Buffer.from(bytes).toString('hex');
-      return Promise.all(nodes.map((node) => broadcastTo(node, transaction, txId)));
+      // One node has the bytes: that another one is silent must not hold up whoever pays for all of the call's time.
+      const cut = new AbortController();
+      let patience: ReturnType<typeof setTimeout> | undefined;
+      const answers = nodes.map(async (node) => {
+        const answer = await broadcastTo(node, transaction, txId, cut.signal);
+        if (answer.kind === 'accepted' || answer.kind === 'duplicate') {
+          patience ??= setTimeout(() => cut.abort(), BROADCAST_PATIENCE_MS);
+        }
+        return answer;
+      });
+      return Promise.all(answers).finally(() => clearTimeout(patience));
     },
 
     takeTestimony: (txId, knownHead) => fromEach((node) => testify(node, txId, knownHead)),
@@ -295,10 +308,15 @@ function isPast(block: SolidBlock | undefined, untilMs: number): block is SolidB
   return block !== undefined && block.timestampMs >= untilMs;
 }
 
-async function broadcastTo(node: NodeClient, transaction: string, txId: string): Promise<BroadcastAnswer> {
+async function broadcastTo(
+  node: NodeClient,
+  transaction: string,
+  txId: string,
+  cut: AbortSignal,
+): Promise<BroadcastAnswer> {
   let answer: JsonObject;
   try {
-    answer = await node.post('/wallet/broadcasthex', { transaction });
+    answer = await node.post('/wallet/broadcasthex', { transaction }, cut);
   } catch (error) {
     if (error instanceof ServiceError) return { node: node.host, kind: 'unclear', code: error.message };
     throw error;

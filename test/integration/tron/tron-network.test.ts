@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { blockIdOf as headerHash, merkleRoot } from '../../../shared/adapters/tron/block-hash.ts';
 import { withCallDeadline } from '../../../shared/adapters/tron/call-deadline.ts';
 import { directDialer } from '../../../shared/adapters/tron/dialer.ts';
@@ -15,6 +15,7 @@ import {
 import { addressFromHex, addressToHex, addressToWord } from '../../../shared/domain/tron-address.ts';
 import { NOTHING_IN_FLIGHT, type PaymentNetwork } from '../../../shared/ports/payment-network.ts';
 import { type Answer, type FakeNode, Reply, startFakeNode } from '../../support/fake-node.ts';
+import { waitUntil } from '../../support/wait-until.ts';
 import { recordedAnswer } from '../../unit/shared/adapters/recorded-answers.ts';
 
 const START_MS = 1_795_454_000_000;
@@ -517,6 +518,48 @@ describe('what nodes answer to a broadcast', () => {
     const answers = await network().broadcast(Buffer.from('0a85ff', 'hex'), TX_ID);
     expect(answers.map(({ kind }) => kind)).toEqual(['unclear', 'accepted']);
     for (const node of nodes) expect(node.asked.map(({ body }) => body)).toEqual([{ transaction: '0a85ff' }]);
+  });
+
+  it.each([
+    [0, 1],
+    [1, 0],
+  ] as const)(
+    'once one node has taken them, another is given up soon: node %i is silent',
+    async (silent, takes) => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      const isPatient = () => vi.getTimerCount() === 1;
+      try {
+        nodes[silent].table['/wallet/broadcasthex'] = () => new Promise(() => {});
+        nodes[takes].table['/wallet/broadcasthex'] = { result: true, code: 'SUCCESS', txid: TX_ID };
+        const broadcast = network().broadcast(Buffer.of(1), TX_ID);
+        await waitUntil(isPatient);
+        await vi.advanceTimersByTimeAsync(4_999);
+        expect(isPatient()).toBe(true);
+        await vi.advanceTimersByTimeAsync(1);
+        const answers = await broadcast;
+        expect(answers[silent]).toMatchObject({
+          kind: 'unclear',
+          code: expect.stringMatching(/not answer in time$/),
+        });
+        expect(answers[takes]).toMatchObject({ kind: 'accepted' });
+        expect(vi.getTimerCount()).toBe(0);
+      } finally {
+        vi.useRealTimers();
+      }
+    },
+  );
+
+  it('nobody is given up while none has taken them', async () => {
+    nodes[0].table['/wallet/broadcasthex'] = { code: 'SERVER_BUSY', txid: TX_ID };
+    nodes[1].table['/wallet/broadcasthex'] = { result: true, code: 'SUCCESS', txid: TX_ID };
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const answers = await network().broadcast(Buffer.of(1), TX_ID);
+      expect(answers.map(({ kind }) => kind)).toEqual(['unclear', 'accepted']);
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   function recordedDuplicate() {
