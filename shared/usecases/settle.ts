@@ -134,7 +134,7 @@ async function runOnce(
         }
       }),
     );
-    if (toClose.size > 0) await attempt([...toClose].join(), () => closeAccounts(engine, ...toClose));
+    errors += (await closeAll(engine, [...toClose], onError)).errors;
     await ledger.putOff(lease, claimed, nowMs + rules.revisitMs);
   }
   // While the circuit is not closed, a run with nothing to pay still asks whether the network is back.
@@ -181,8 +181,7 @@ async function runOnce(
     try {
       await work();
     } catch (error) {
-      // Without the store nothing can be done for any payment.
-      if (error instanceof ServiceError && error.code === 'store_unavailable') throw error;
+      if (isStoreAway(error)) throw error;
       errors += 1;
       onError(what, error);
     }
@@ -235,11 +234,46 @@ async function resolveLeftovers(
       else anomalous += 1;
     } catch (error) {
       // One that fails every time must not keep all payments from being visited.
-      if (error instanceof ServiceError && error.code === 'store_unavailable') throw error;
+      if (isStoreAway(error)) throw error;
       errors += 1;
       onError(transition.paymentId, error);
     }
   }
-  const left = await closeAccounts(engine, ...closing);
-  return { resolved: resolved + closing.length - left.length, anomalous, errors };
+  const closed = await closeAll(engine, closing, onError);
+  return {
+    resolved: resolved + closing.length - closed.left,
+    anomalous,
+    errors: errors + closed.errors,
+  };
+}
+
+/** Closes accounts together; where that fails unexpectedly each by itself, so that only the one at fault stays open. */
+async function closeAll(
+  engine: Engine,
+  ids: readonly string[],
+  onError: OnError,
+): Promise<{ readonly left: number; readonly errors: number }> {
+  const [first, ...others] = ids;
+  if (first === undefined) return { left: 0, errors: 0 };
+  try {
+    return { left: (await closeAccounts(engine, ...ids)).length, errors: 0 };
+  } catch (error) {
+    if (isStoreAway(error)) throw error;
+    if (others.length === 0) {
+      onError(first, error);
+      return { left: 1, errors: 1 };
+    }
+  }
+  let [left, errors] = [0, 0];
+  for (const id of ids) {
+    const closed = await closeAll(engine, [id], onError);
+    left += closed.left;
+    errors += closed.errors;
+  }
+  return { left, errors };
+}
+
+/** Without the store nothing can be done for any payment. */
+function isStoreAway(error: unknown): boolean {
+  return error instanceof ServiceError && error.code === 'store_unavailable';
 }

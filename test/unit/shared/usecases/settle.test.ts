@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
 import { countedMicro } from '../../../../shared/domain/limits.ts';
 import { ATTEMPTS_MAX, isLive } from '../../../../shared/domain/payment.ts';
+import type { Engine } from '../../../../shared/usecases/engine.ts';
 import { payOut } from '../../../../shared/usecases/pay-out.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
 import { Crash } from '../../../support/simulated-chain.ts';
@@ -223,6 +224,35 @@ describe('settling', () => {
     );
     expect(errors).toEqual([poisoned.payment.id]);
     expect(world.ledger.payments.get(healthy.payment.id)?.status).toBe('confirmed');
+  });
+
+  it('does not let one whose account cannot be closed keep those of others open, nor end the run', async () => {
+    const world = new World();
+    const poisoned = (await payOut(world.engine(), request(1n, 'order-1'))).payment;
+    await payOut(world.engine(), request(2n, 'order-2'));
+    const bounds = { deadlineMs: Number.POSITIVE_INFINITY, paymentsMax: 10 };
+    const errors = new Set<string>();
+    const settlePoisoned = async () => {
+      const engine = world.engine();
+      const noteClose: Engine['ledger']['noteClose'] = (guard, ...change) =>
+        guard.paymentId === poisoned.id
+          ? Promise.reject(new TypeError('poison'))
+          : engine.ledger.noteClose(guard, ...change);
+      const ledger = { ...engine.ledger, noteClose };
+      return settle({ ...engine, ledger }, bounds, (what) => errors.add(what));
+    };
+    world.pass(10);
+    await settlePoisoned();
+    expect(world.ledger.breaker.books.USDT).toMatchObject({ outstandingMicro: 1n, spentTotalMicro: 2n });
+    // Its entry is left in the breaker; what is new is settled all the same.
+    await payOut(world.engine(), request(3n, 'order-3'));
+    world.pass(60);
+    expect((await settlePoisoned()).errors).toBeGreaterThan(0);
+    expect(world.ledger.breaker.books.USDT).toMatchObject({ outstandingMicro: 1n, spentTotalMicro: 5n });
+    expect([...errors]).toEqual([poisoned.id]);
+
+    await settleToTheEnd(world);
+    expectTruth(world);
   });
 });
 
