@@ -34,6 +34,7 @@ export interface Restore {
 
 /** A walk from newer blocks to older ones. */
 export interface HistoryWalk {
+  /** Where it began: beside it a person sees how far it has come. */
   readonly from: SolidHead;
   /** The block to be read next; its id is known from the one above it. */
   readonly next: BlockLink;
@@ -185,7 +186,11 @@ export function walkOn(
 /** How many blocks are left to be read; null while that cannot be told. */
 export function blocksLeft({ walk, knownHead, reconciledAtMs }: Restore): number | null {
   if (reconciledAtMs !== null) return 0;
-  return walk === null || knownHead === null ? null : Math.max(0, walk.next.number - knownHead.number);
+  return walk === null || knownHead === null ? null : blocksAbove(knownHead, walk.next);
+}
+
+function blocksAbove(known: BlockLink, { number }: BlockLink): number {
+  return Math.max(0, number - known.number);
 }
 
 /** Why payments cannot be resumed yet, in words; null where they can. */
@@ -196,8 +201,12 @@ export function obstacleToResume(restore: Restore | null): string | null {
   if (restore.walk === null) {
     return `${since} is read once nothing that was signed before the restore can land any more`;
   }
-  const left = blocksLeft(restore);
-  return `${since} is being read, ${left === null ? `down from block ${restore.walk.next.number}` : `${left} blocks are left`}`;
+  const { walk, knownHead } = restore;
+  const progress =
+    knownHead === null
+      ? `from block ${walk.from.number} down to block ${walk.next.number} so far`
+      : `${blocksAbove(knownHead, walk.next)} of ${blocksAbove(knownHead, walk.from)} blocks are left`;
+  return `${since} is being read, ${progress}`;
 }
 
 /**

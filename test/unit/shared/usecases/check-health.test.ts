@@ -96,10 +96,10 @@ describe('health', () => {
     await expectUnhealthy({ breaker }, { circuit_breaker });
     const { restore } = breaker;
     if (restore === null) throw new Error('it is not marked');
-    const walk = { from: head, next: { number: 57, blockId: '01' } };
+    const walk = { from: { ...head, number: 90 }, next: { number: 57, blockId: '01' } };
     await expectUnhealthy(
       { breaker: { ...breaker, restore: { ...restore, walk } } },
-      { circuit_breaker: /is being read, 17 blocks are left\)$/ },
+      { circuit_breaker: /is being read, 17 of 50 blocks are left\)$/ },
     );
     await expectUnhealthy(
       { breaker: { ...breaker, restore: { ...restore, isLoaded: false } } },
