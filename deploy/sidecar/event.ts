@@ -113,10 +113,7 @@ export function readHeaders(
   rawHeaders: readonly string[],
   connection: string | undefined,
 ): Record<string, string> {
-  const dropped =
-    connection === undefined || connection === 'keep-alive' || connection === 'close'
-      ? undefined
-      : new Set(connection.toLowerCase().split(',').map(trim));
+  const dropped = connectionOptions(connection);
   const headers = emptyRecord();
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = (rawHeaders[index] ?? '').toLowerCase();
@@ -126,6 +123,15 @@ export function readHeaders(
     headers[name] = before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ','}${value}`;
   }
   return headers;
+}
+
+/**
+ * What a `Connection` header names (RFC 9110, 7.6.1): headers of these names are of the connection, and come to no
+ * function. Undefined where it names none.
+ */
+export function connectionOptions(connection: string | undefined): ReadonlySet<string> | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined;
+  return new Set(connection.toLowerCase().split(',').map(trim));
 }
 
 /** Decoded names and values, repeats joined with a comma. What is not valid percent-encoding stays as it is. */

@@ -90,6 +90,13 @@ describe('the access policy', () => {
       { authorization: `Basic ${token('operator')}` },
       // One of both would be believed by the function; it is the one that is looked at here.
       { authorization: `Bearer ${token('operator')}`, 'x-internal-auth': token('gateway') },
+      // What is of the connection alone does not come to the function, which would see the other one.
+      {
+        authorization: `Bearer ${token('gateway')}`,
+        'x-internal-auth': token('operator'),
+        connection: 'close, X-Internal-Auth',
+      },
+      { authorization: `Bearer ${token('operator')}`, connection: 'authorization' },
     ]) {
       expect([headers, await statusOf(headers)]).toEqual([headers, 403]);
     }
