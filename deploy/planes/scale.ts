@@ -14,6 +14,8 @@ export type Scales = ReadonlyMap<FunctionName, number>;
 const INSTANCES_MAX = 32;
 /** An invocation lasts for a function's timeout at most; then the sidecar gives it up. */
 const DRAIN_PATIENCE_MS = 60_000;
+/** Both waits, and what lies between them. */
+const ORDER_MS = 3 * DRAIN_PATIENCE_MS;
 const POLL_MS = 200;
 const PORT = 8080;
 
@@ -69,7 +71,7 @@ export async function removeDrained(planes: Planes, containers: readonly string[
   const addresses = (await inspectContainers(planes, containers)).flatMap(({ addresses }) =>
     addresses.lucid_wallet_plane ? [`${addresses.lucid_wallet_plane}:${PORT}`] : [],
   );
-  const order: DrainOrder = { id: randomUUID(), addresses };
+  const order: DrainOrder = { id: randomUUID(), addresses, endsAtMs: Date.now() + ORDER_MS };
   const folder = join(planes.folders.data, 'beta-sidecar');
   const orderFile = join(folder, DRAINING_FILE);
   writeFileSync(`${orderFile}.new`, JSON.stringify(order));

@@ -18,6 +18,11 @@ export interface DrainOrder {
   readonly id: string;
   /** `ip:port`, as the sidecar invokes them. */
   readonly addresses: readonly string[];
+  /**
+   * Unix time in milliseconds, from which on the order holds no more: whoever gave it may have died, and the addresses
+   * would be left out for ever, whatever came to be there.
+   */
+  readonly endsAtMs: number;
 }
 
 export interface DrainReport {
@@ -40,15 +45,26 @@ export function followDraining(
 
   const takeOrder = (): void => {
     const text = readIfThere(orderFile);
-    if (text === orderText) return;
-    orderText = text;
-    order = text === undefined ? undefined : parseOrder(text);
-    if (text !== undefined && order === undefined) {
-      logger.error({ file: orderFile }, 'the order to drain cannot be read: nothing is drained');
-    } else {
-      logger.info({ addresses: order?.addresses ?? [] }, 'instances that are not leased');
+    if (text !== orderText) {
+      orderText = text;
+      follow(text === undefined ? undefined : parseOrder(text));
+      if (text !== undefined && order === undefined) {
+        logger.error({ file: orderFile }, 'the order to drain cannot be read: nothing is drained');
+      } else {
+        logger.info({ addresses: order?.addresses ?? [] }, 'instances that are not leased');
+      }
     }
-    const leaving = new Set(order?.addresses);
+    if (order !== undefined && order.endsAtMs <= Date.now()) {
+      logger.warn(
+        { addresses: order.addresses },
+        'the order to drain has ended, its instances are leased again',
+      );
+      follow(undefined);
+    }
+  };
+  const follow = (next: DrainOrder | undefined): void => {
+    order = next;
+    const leaving = new Set(next?.addresses);
     for (const pool of pools.values()) pool.setLeaving(leaving);
   };
   const report = (): void => {
@@ -94,9 +110,11 @@ function readIfThere(path: string): string | undefined {
 
 function parseOrder(text: string): DrainOrder | undefined {
   try {
-    const { id, addresses } = JSON.parse(text) as Partial<DrainOrder>;
-    if (typeof id !== 'string' || !Array.isArray(addresses)) return undefined;
-    return addresses.every((address) => typeof address === 'string') ? { id, addresses } : undefined;
+    const { id, addresses, endsAtMs } = JSON.parse(text) as Partial<DrainOrder>;
+    if (typeof id !== 'string' || typeof endsAtMs !== 'number' || !Array.isArray(addresses)) return undefined;
+    return addresses.every((address) => typeof address === 'string')
+      ? { id, addresses, endsAtMs }
+      : undefined;
   } catch {
     return undefined;
   }

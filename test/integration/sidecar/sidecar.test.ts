@@ -1,7 +1,12 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { DRAINED_FILE, DRAINING_FILE, type DrainReport } from '../../../deploy/sidecar/draining.ts';
+import {
+  DRAINED_FILE,
+  DRAINING_FILE,
+  type DrainOrder,
+  type DrainReport,
+} from '../../../deploy/sidecar/draining.ts';
 import { freePort } from '../../support/ports.ts';
 import { waitUntil } from '../../support/wait-until.ts';
 import { ask, askRaw, closeAll, createFolder, createGate, startFake, startTestSidecar } from './harness.ts';
@@ -482,8 +487,10 @@ describe('instances that are to be removed', () => {
     const stateDir = createFolder();
     return { ...(await startTestSidecar({ pay: ports }, { stateDir })), stateDir };
   };
-  const order = (stateDir: string, id: string, addresses: readonly string[]) =>
-    writeFileSync(join(stateDir, DRAINING_FILE), JSON.stringify({ id, addresses }));
+  const order = (stateDir: string, id: string, addresses: readonly string[], endsInMs = 60_000) => {
+    const text = JSON.stringify({ id, addresses, endsAtMs: Date.now() + endsInMs } satisfies DrainOrder);
+    writeFileSync(join(stateDir, DRAINING_FILE), text);
+  };
   const report = (stateDir: string): DrainReport | undefined => {
     const path = join(stateDir, DRAINED_FILE);
     return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as DrainReport) : undefined;
@@ -513,6 +520,16 @@ describe('instances that are to be removed', () => {
     rmSync(join(stateDir, DRAINING_FILE));
     await waitUntil(async () => (await ask(functionUrl, '/pay')).text === 'leaving');
     expect(existsSync(join(stateDir, DRAINED_FILE))).toBe(false);
+  });
+
+  it('are none any more once the order has ended, though whoever gave it died and left it behind', async () => {
+    const rie = await startFake(ok);
+    const { functionUrl, stateDir, logs } = await withState(rie.port);
+    order(stateDir, 'left behind', [`127.0.0.1:${rie.port}`], 1_000);
+    await waitUntil(async () => (await ask(functionUrl, '/pay')).status === 503);
+    await waitUntil(async () => (await ask(functionUrl, '/pay')).status === 200);
+    expect(existsSync(join(stateDir, DRAINED_FILE))).toBe(false);
+    expect(logs.some(({ msg }) => String(msg).includes('has ended'))).toBe(true);
   });
 
   it('are none by an order that cannot be read', async () => {
