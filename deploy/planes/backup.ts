@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Container, inspectContainers, listRunning } from './containers.ts';
 import { readRestoreOrder } from './database/restore-order.ts';
-import { FUNCTIONS, type Planes } from './planes.ts';
+import { commandOf, FUNCTIONS, type Planes } from './planes.ts';
 import { makeFolders } from './state.ts';
 
 const HEALTHY_PATIENCE_MS = 120_000;
@@ -12,7 +12,9 @@ const SHOWN = { isShown: true };
 
 /** Payments may be made meanwhile. @throws Error, CommandFailed: then there is no file */
 export async function backUp(planes: Planes, log: (line: string) => void): Promise<void> {
-  if (!(await isDatabaseUp(planes))) throw new Error('the database is not running; start it: npm run planes');
+  if (!(await isDatabaseUp(planes)))
+    throw new Error(`the database is not running; start it: ${commandOf(planes)}`);
+  await planes.refuseOtherFolders();
   makeFolders(planes.folders, planes.owner);
   await planes.runOnce('database-backup', [], SHOWN);
   log(`It is in ${planes.folders.backups}`);
@@ -33,9 +35,13 @@ export async function restore(
   const { backups } = planes.folders;
   const words = asked.map((word) => (dirname(resolve(word)) === backups ? basename(word) : word));
   const order = readRestoreOrder(words);
+  await planes.refuseOtherFolders();
   if (!(await isDatabaseUp(planes))) {
     const missing = await planes.missingImages();
-    if (missing.length > 0) throw new Error(`images are missing: npm run images -- ${missing.join(' ')}`);
+    if (missing.length > 0)
+      throw new Error(
+        `images are missing: npm run images -- --version ${planes.version} ${missing.join(' ')}`,
+      );
     await planes.prepare();
     await planes.startDatabase();
   }
@@ -89,8 +95,8 @@ async function start(
   log(`${FUNCTIONS.join(', ')} run again`);
 }
 
-function whatIsNext({ isProduction }: Planes, isRunning: boolean): readonly string[] {
-  const command = `npm run planes --${isProduction ? ' --production' : ''}`;
+function whatIsNext(planes: Planes, isRunning: boolean): readonly string[] {
+  const command = commandOf(planes);
   return [
     '',
     'It is paused: nothing is reserved or signed.',

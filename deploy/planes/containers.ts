@@ -87,8 +87,7 @@ export async function listRunning(planes: Planes, service?: string): Promise<rea
 export async function sidecarUrls(
   planes: Planes,
 ): Promise<{ readonly functionUrl: string; readonly opsUrl: string }> {
-  const [sidecar] = await listContainers(planes, 'beta-sidecar');
-  const address = sidecar?.addresses.lucid_ops_plane;
-  if (!address) throw new Error('beta-sidecar is not running; start the planes: npm run planes');
+  const { addresses } = await planes.requireRunning();
+  const address = addresses.lucid_ops_plane;
   return { functionUrl: `http://${address}:8090`, opsUrl: `http://${address}:8080` };
 }

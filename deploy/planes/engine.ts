@@ -2,7 +2,7 @@
 import { type SpawnOptions, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { delimiter, join, resolve } from 'node:path';
+import { basename, delimiter, join, resolve } from 'node:path';
 
 const COMPOSE_VERSION = 'v2.40.3';
 const CACHE = resolve(import.meta.dirname, '../../.cache/compose');
@@ -13,12 +13,18 @@ export class CommandFailed extends Error {
   readonly stderr: string;
 
   constructor(command: readonly string[], exitCode: number | null, stderr: string) {
-    const reason = stderr.trim().split('\n').at(-1) ?? '';
-    super(`${command.slice(0, 3).join(' ')} … ended with ${exitCode ?? 'a signal'}: ${reason}`);
+    const reason = stderr.trim().split('\n').at(-1);
+    super(`${nameOf(command)} ended with ${exitCode ?? 'a signal'}${reason ? `: ${reason}` : ''}`);
     this.name = 'CommandFailed';
     this.exitCode = exitCode;
     this.stderr = stderr;
   }
+}
+
+/** The program and what it was asked to do, without the files that it was to do it with. */
+function nameOf([program = '', ...words]: readonly string[]): string {
+  const asked = words.filter((word, at) => word !== '-f' && words[at - 1] !== '-f');
+  return [basename(program), ...asked.slice(0, 2)].join(' ');
 }
 
 export interface RunOptions {
@@ -68,10 +74,18 @@ export class NoEngine extends Error {
 /** Of the Docker API, by which an engine tells what it can do. */
 type ApiVersion = string;
 
+/** Docker Engine 20.10. */
+const API_MIN: ApiVersion = '1.41';
+
 /** Whether a container that starts can be asked more often than one that runs: Docker Engine 25 (API 1.44) or newer. */
 export function hasStartInterval(version: ApiVersion): boolean {
+  return isAtLeast(version, '1.44');
+}
+
+function isAtLeast(version: ApiVersion, least: ApiVersion): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
-  return major > 1 || (major === 1 && minor >= 44);
+  const [majorLeast = 0, minorLeast = 0] = least.split('.').map(Number);
+  return major > majorLeast || (major === majorLeast && minor >= minorLeast);
 }
 
 export class Engine {
@@ -95,7 +109,7 @@ export class Engine {
   /**
    * @param files Compose files, laid over each other in this order
    * @param env what their variables are
-   * @throws NoEngine; Error with one line where Compose v2 can neither be found nor built.
+   * @throws NoEngine; Error with one line where the engine is too old, or Compose v2 can neither be found nor built.
    */
   static async find(
     files: readonly string[],
@@ -109,7 +123,13 @@ export class Engine {
         );
       },
     );
-    return new Engine(version.trim(), await findCompose(log), files, env);
+    const apiVersion = version.trim();
+    if (!isAtLeast(apiVersion, API_MIN)) {
+      throw new Error(
+        `this Docker engine is too old: it speaks API ${apiVersion}, and Docker Engine 20.10 (API ${API_MIN}) is the oldest that will do; without an engine: npm start`,
+      );
+    }
+    return new Engine(apiVersion, await findCompose(log), files, env);
   }
 
   /** The same engine with more variables, or with other files. */

@@ -1,6 +1,6 @@
 /** `npm run planes`: the compose planes on a Docker engine. */
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { parseWords, UsageError } from '../cli/arguments.ts';
 import { createRecipient } from '../local/accounts.ts';
 import { Console } from '../local/console.ts';
 import { backUp, restore } from './backup.ts';
@@ -15,7 +15,7 @@ const HELP = `npm run planes -- [command] [options]
   up                 start everything, wait until it is healthy, pay a test payment      (what is done by default)
   status             each container, how it is and since when
   logs [SERVICE…]    what they log, from now on
-  pay …              pay from the ops plane: --to T… --amount 1.5 --asset USDT
+  pay …              development: pay from the ops plane: --to T… --amount 1.5 --asset USDT
   get PATH           ask from the ops plane, as an operator: get '/pay?status=needs_review'
   post PATH [BODY]   order the same way: post /pay/breaker '{"action":"pause","reason":"…"}'; --caller approver
   deploy VERSION     bring the functions to that version: new instances join, old ones are drained; nothing changes
@@ -35,32 +35,58 @@ const HELP = `npm run planes -- [command] [options]
 
 const IMAGES_COMMAND = resolve(import.meta.dirname, '../../build/images/main.ts');
 
+const OPTIONS = {
+  help: { type: 'boolean', short: 'h' },
+  production: { type: 'boolean', default: false },
+  test: { type: 'boolean' },
+  state: { type: 'string', default: DEFAULT_PLANES_DIR },
+  mongo: { type: 'string' },
+  // Of a payment, or of a request.
+  to: { type: 'string' },
+  amount: { type: 'string' },
+  asset: { type: 'string' },
+  reference: { type: 'string' },
+  key: { type: 'string' },
+  caller: { type: 'string', default: 'operator' },
+  // Of a restore.
+  replace: { type: 'boolean' },
+  'in-place': { type: 'string' },
+} as const;
+type Values = ReturnType<typeof parseWords<typeof OPTIONS>>['values'];
+
+/** Each with whether words may follow it. */
+const COMMANDS: ReadonlyMap<string, boolean> = new Map([
+  ['up', false],
+  ['status', false],
+  ['logs', true],
+  ['pay', false],
+  ['get', true],
+  ['post', true],
+  ['deploy', true],
+  ['scale', true],
+  ['backup', false],
+  ['restore', true],
+  ['down', false],
+]);
+
 const screen = new Console(process.stdout);
 
 async function run(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    strict: false,
-    options: {
-      help: { type: 'boolean', short: 'h' },
-      production: { type: 'boolean', default: false },
-      test: { type: 'boolean' },
-      state: { type: 'string', default: DEFAULT_PLANES_DIR },
-      mongo: { type: 'string' },
-      caller: { type: 'string' },
-      replace: { type: 'boolean' },
-      'in-place': { type: 'string' },
-    },
-  });
+  const { values, positionals } = parseWords(process.argv.slice(2), OPTIONS);
   const [command = 'up', ...rest] = positionals;
   if (values.help === true) {
     process.stdout.write(HELP);
     return;
   }
+  const takesWords = COMMANDS.get(command);
+  if (takesWords === undefined) throw new UsageError(`there is no command "${command}"`);
+  // `down pay` would end more than was meant.
+  if (!takesWords && rest.length > 0)
+    throw new UsageError(`${command} takes no words, not "${rest.join(' ')}"`);
   const options: PlanesOptions = {
-    isProduction: values.production === true,
-    isTest: values.test === true ? true : undefined,
-    stateDir: resolve(String(values.state)),
+    isProduction: values.production,
+    isTest: values.test,
+    stateDir: resolve(values.state),
     mongo: readMongo(values.mongo),
   };
   const planes = await Planes.open(options, (line) => screen.dim(line));
@@ -83,15 +109,24 @@ async function run(): Promise<void> {
     case 'backup':
       return backUp(planes, (line) => screen.line(line));
     case 'restore':
-      return restore(planes, restoreWords(rest, values), (line) => screen.line(line));
+      return restore(planes, [...rest, ...wordsOf(values, ['replace', 'in-place'])], (line) =>
+        screen.line(line),
+      );
     case 'get':
     case 'post':
-      return order(planes, [command, ...rest], values.caller ?? 'operator');
+      return order(planes, [command, ...rest, ...wordsOf(values, ['caller', 'key'])]);
     case 'pay':
-      return pay(planes, process.argv.slice(process.argv.indexOf('pay') + 1));
-    default:
-      throw new Error(`there is no command "${command}"; see npm run planes -- --help`);
+      return pay(planes, wordsOf(values, ['to', 'amount', 'asset', 'reference', 'key']));
   }
+}
+
+/** Options as they were typed, for who reads them next. */
+function wordsOf(values: Values, names: readonly (keyof Values)[]): readonly string[] {
+  return names.flatMap((name) => {
+    const value = values[name];
+    if (value === undefined) return [];
+    return value === true ? [`--${name}`] : [`--${name}`, String(value)];
+  });
 }
 
 async function up(planes: Planes, { isProduction }: PlanesOptions): Promise<void> {
@@ -105,10 +140,15 @@ async function up(planes: Planes, { isProduction }: PlanesOptions): Promise<void
       `health: Docker Engine before 25 (API ${planes.engine.apiVersion}, 1.44 is needed) asks a container that starts as seldom as one that runs; the start takes longer`,
     );
   }
+  planes.judge();
   const missing = await planes.missingImages();
   if (missing.length > 0) {
     screen.heading(`building images: ${missing.join(' ')}`);
-    await runCommand([process.execPath, IMAGES_COMMAND, ...missing], { isShown: true });
+    const { version, settings } = planes;
+    await runCommand([process.execPath, IMAGES_COMMAND, '--version', version, ...missing], {
+      env: { LUCID_IMAGES: settings.LUCID_IMAGES },
+      isShown: true,
+    });
   }
   await screen.step(
     'secrets',
@@ -122,7 +162,7 @@ async function up(planes: Planes, { isProduction }: PlanesOptions): Promise<void
   await pay(planes, ['--to', createRecipient(planes.folders.secrets), '--amount', '25', '--asset', 'USDT']);
   screen.line(`
 Try:
-  curl -s http://127.0.0.1:${process.env.LUCID_PORT || 8090}/health
+  curl -s http://127.0.0.1:${planes.settings.LUCID_PORT || 8090}/health
   npm run planes -- pay --to TGboHA3v9AG1uNZVp1xrE97TqdyzxaN9M5 --amount 1.5 --asset USDT
   npm run planes -- status
   npm run planes -- logs pay
@@ -133,35 +173,30 @@ Try:
 
 /** In a container on the ops plane, as the gateway would. */
 async function pay(planes: Planes, args: readonly string[]): Promise<void> {
+  if (planes.isProduction)
+    throw new Error(
+      'in production the gateway pays; an operator has get and post, and no secret of the gateway',
+    );
+  await planes.requireRunning();
   await planes.runOnce('api-gateway', ['pay', ...args], { isShown: true });
 }
 
 /** In a container on the ops plane, with the secrets of the people who rule there. */
-async function order(planes: Planes, words: readonly string[], caller: unknown): Promise<void> {
-  await planes.runOnce('operator', [...words, '--caller', String(caller)], { isShown: true });
+async function order(planes: Planes, words: readonly string[]): Promise<void> {
+  await planes.requireRunning();
+  await planes.runOnce('operator', words, { isShown: true });
 }
 
-/** As the restore takes them, without what is for this command. */
-function restoreWords(
-  files: readonly string[],
-  { replace, 'in-place': time }: Readonly<Record<string, unknown>>,
-): readonly string[] {
-  return [
-    ...files,
-    ...(replace === undefined ? [] : ['--replace']),
-    ...(time === undefined ? [] : ['--in-place', String(time)]),
-  ];
-}
-
-function readMongo(value: unknown): PlanesOptions['mongo'] {
+function readMongo(value: string | undefined): PlanesOptions['mongo'] {
   if (value === undefined || value === 'official' || value === 'stand-in') return value;
-  throw new Error('--mongo is official or stand-in');
+  throw new UsageError('--mongo is official or stand-in');
 }
 
 try {
   await run();
 } catch (error) {
   if (error instanceof NotReady) screen.error(`not started:\n  ${error.message.replaceAll('\n', '\n  ')}`);
+  else if (error instanceof UsageError) screen.error(`${error.message}; see npm run planes -- --help`);
   else if (error instanceof RolledBack || error instanceof NoEngine || error instanceof CommandFailed)
     screen.error(error.message);
   else screen.error(`npm run planes: ${error instanceof Error ? error.message : String(error)}`);

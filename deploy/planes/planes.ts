@@ -1,13 +1,15 @@
 /** The planes as a whole: which files and variables describe them, and how they are brought up and taken down. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
 import { devAccounts, usdtAddress } from '../devchain/accounts.ts';
 import { DEFAULT_SEED } from '../devchain/dev-chain.ts';
 import { genesisBlock } from '../devchain/genesis.ts';
+import { type Container, listRunning } from './containers.ts';
 import { Engine, hasStartInterval, type RunOptions } from './engine.ts';
 import { ensurePrivateTor } from './private-tor.ts';
 import { ensureDevelopmentSecrets, judgeProductionSecrets } from './secrets.ts';
+import { readSettings, type Settings } from './settings.ts';
 import {
   developmentFolders,
   folderVariables,
@@ -22,6 +24,10 @@ const HERE = import.meta.dirname;
 const OFFICIAL_MONGO = 'mongo:7.0';
 /** A busy machine that makes a private Tor network anew takes minutes; what cannot start fails at once. */
 const UP_PATIENCE_SECONDS = 420;
+/** As compose.yaml names them. */
+const PROJECT = 'lucid-payments';
+const DATABASE_VOLUME = 'lucid_mongo_payments_data';
+const DEVELOPMENT_FILE = 'compose.dev.yaml';
 
 export const FUNCTIONS = ['pay', 'settle', 'health', 'stats'] as const;
 export type FunctionName = (typeof FUNCTIONS)[number];
@@ -53,6 +59,8 @@ export class Planes {
   readonly folders: PlanesFolders;
   readonly owner: Owner;
   readonly hasStandIn: boolean;
+  /** What the operator has set. */
+  readonly settings: Settings;
   readonly #options: PlanesOptions;
 
   private constructor(
@@ -60,39 +68,45 @@ export class Planes {
     folders: PlanesFolders,
     owner: Owner,
     hasStandIn: boolean,
+    settings: Settings,
     options: PlanesOptions,
   ) {
     this.engine = engine;
     this.folders = folders;
     this.owner = owner;
     this.hasStandIn = hasStandIn;
+    this.settings = settings;
     this.#options = options;
   }
 
-  /** Finds the engine and says what it shall run; starts nothing. @throws NoEngine, NotReady */
+  /**
+   * Finds the engine and says what it shall run; starts nothing.
+   * @throws NoEngine; Error with one line where it cannot be used, or the planes of another kind are on it
+   */
   static async open(asked: PlanesOptions, log: (line: string) => void): Promise<Planes> {
     const options = asked.isProduction ? asked : { ...asked, ...recall(asked.stateDir), ...definedOf(asked) };
+    const settings = readSettings(HERE, process.env);
     const owner = ownerHere();
-    const folders = options.isProduction
-      ? productionFolders(process.env)
-      : developmentFolders(options.stateDir);
+    const folders = options.isProduction ? productionFolders(settings) : developmentFolders(options.stateDir);
     const bare = await Engine.find([], {}, log);
+    await refuseOtherKind(bare, options);
     const hasStandIn = !options.isProduction && (await choosesStandIn(bare, options.mongo, log));
     const variables = {
       ...folderVariables(folders, owner),
-      LUCID_VERSION: versionOf(options),
+      LUCID_VERSION: versionOf(options, settings),
       ...(options.isProduction ? {} : developmentVariables()),
       ...options.settings,
     };
     const files = filesOf(options, { hasStandIn, hasStartInterval: hasStartInterval(bare.apiVersion) });
-    return new Planes(bare.with(variables, files), folders, owner, hasStandIn, options);
+    return new Planes(bare.with(variables, files), folders, owner, hasStandIn, settings, options);
   }
 
   /** The same planes, of which what is started from now on is of another version. */
   at(version: string): Planes {
-    const { engine, folders, owner, hasStandIn } = this;
+    const { engine, folders, owner, hasStandIn, settings } = this;
     const options = { ...this.#options, version };
-    return new Planes(engine.with({ LUCID_VERSION: version }), folders, owner, hasStandIn, options);
+    const other = engine.with({ LUCID_VERSION: version });
+    return new Planes(other, folders, owner, hasStandIn, settings, options);
   }
 
   get isProduction(): boolean {
@@ -106,12 +120,12 @@ export class Planes {
 
   /** Of the images that are started from now on. */
   get version(): string {
-    return versionOf(this.#options);
+    return versionOf(this.#options, this.settings);
   }
 
   /** The name of an image of ours, by what it is for. */
   image(name: string): string {
-    return `${process.env.LUCID_IMAGES || 'pickme/lucid'}:${name}-${this.version}`;
+    return `${this.settings.LUCID_IMAGES || 'pickme/lucid'}:${name}-${this.version}`;
   }
 
   /** The images that these planes need and the engine does not have. */
@@ -125,25 +139,58 @@ export class Planes {
     return needed.filter((_, at) => there[at] === false);
   }
 
+  /** Production: whether all is there that nobody but the operator can make. @throws NotReady */
+  judge(): void {
+    if (!this.isProduction) return;
+    const problems = judgeProductionSecrets(this.folders.secrets, this.owner);
+    if (!this.settings.TRON_WALLET_ADDRESS) {
+      problems.push(
+        `TRON_WALLET_ADDRESS is not set: the address of the wallet that pays, in the environment or in ${join(HERE, '.env')}`,
+      );
+    }
+    if (problems.length > 0) throw new NotReady(problems);
+  }
+
   /**
    * Folders, secrets and keys: development makes what is missing, production names it.
    * @throws NotReady
    */
   async prepare(): Promise<void> {
     const { folders, owner } = this;
-    if (this.isProduction) {
-      const problems = judgeProductionSecrets(folders.secrets, owner);
-      if (!process.env.TRON_WALLET_ADDRESS) {
-        problems.push(
-          'TRON_WALLET_ADDRESS is not set: the address of the wallet that pays, in the environment or in .env',
-        );
-      }
-      if (problems.length > 0) throw new NotReady(problems);
-    } else {
+    await this.refuseOtherFolders();
+    this.judge();
+    if (!this.isProduction) {
       ensureDevelopmentSecrets(folders.secrets, owner);
       await ensurePrivateTor(this.engine, { folder: folders.tor, image: this.image('tor-relay'), owner });
     }
     makeFolders(folders, owner);
+  }
+
+  /** @returns the sidecar. @throws Error with one line where these planes do not run */
+  async requireRunning(): Promise<Container> {
+    const [sidecar] = await listRunning(this, 'beta-sidecar');
+    if (sidecar === undefined)
+      throw new Error(`the planes do not run; start them: ${commandOf(this.#options)}`);
+    await this.refuseOtherFolders();
+    return sidecar;
+  }
+
+  /**
+   * An engine keeps the folder of a volume as long as it keeps the volume, whatever the compose files say later.
+   * @throws NotReady where the database is in another folder than these planes would have it
+   */
+  async refuseOtherFolders(): Promise<void> {
+    const query = ['volume', 'inspect', '--format', '{{.Options.device}}', DATABASE_VOLUME];
+    const there = await this.engine.docker(query).then(
+      (text) => text.trim(),
+      () => '',
+    );
+    const asked = join(this.folders.data, 'mongo_payments');
+    if (there === '' || there === asked) return;
+    throw new NotReady([
+      `the database of these planes is in ${there}, and not in ${asked}`,
+      `name that folder, or end them first: ${commandOf(this.#options)} down`,
+    ]);
   }
 
   /** Starts everything in the order of its dependencies, and waits until all of it is healthy. */
@@ -171,7 +218,9 @@ export class Planes {
     const { isTest, version } = this.#options;
     const choices: Choices = { isTest, version, mongo: this.hasStandIn ? 'stand-in' : 'official' };
     mkdirSync(this.#options.stateDir, { recursive: true });
-    writeFileSync(join(this.#options.stateDir, CHOICES_FILE), JSON.stringify(choices));
+    const path = join(this.#options.stateDir, CHOICES_FILE);
+    writeFileSync(`${path}.new`, JSON.stringify(choices));
+    renameSync(`${path}.new`, path);
   }
 
   /** Ends everything: the sidecar first, which finishes what is under way. Data, secrets and logs stay. */
@@ -193,8 +242,31 @@ function definedOf(options: PlanesOptions): PlanesOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
 }
 
-function versionOf(options: PlanesOptions): string {
-  return options.version ?? (process.env.LUCID_VERSION || packageJson.version);
+function versionOf(options: PlanesOptions, settings: Settings): string {
+  return options.version ?? (settings.LUCID_VERSION || packageJson.version);
+}
+
+/** As a person types it, up to what is asked for. */
+export function commandOf({ isProduction }: Pick<PlanesOptions, 'isProduction'>): string {
+  return `npm run planes --${isProduction ? ' --production' : ''}`;
+}
+
+/**
+ * Production and development have the same names, so that one would be changed into the other: what pays with the
+ * operator's key must not be replaced, scaled or ended by a command that has forgotten `--production`.
+ */
+async function refuseOtherKind(engine: Engine, { isProduction }: PlanesOptions): Promise<void> {
+  const files = await engine.docker([
+    ...['ps', '--all', '--filter', `label=com.docker.compose.project=${PROJECT}`],
+    ...['--format', '{{.Label "com.docker.compose.project.config_files"}}'],
+  ]);
+  const isOther = (line: string) => line !== '' && line.includes(DEVELOPMENT_FILE) === isProduction;
+  if (!files.split('\n').some(isOther)) return;
+  throw new Error(
+    isProduction
+      ? `the planes of development are on this engine; end them first: ${commandOf({ isProduction: false })} down`
+      : `the planes on this engine are production's; for them say ${commandOf({ isProduction: true })} …`,
+  );
 }
 
 /** The Compose files of such planes, each laid over those before it. */
@@ -205,7 +277,7 @@ export function filesOf(
   return [
     'compose.yaml',
     ...(found.hasStartInterval ? ['compose.start-interval.yaml'] : []),
-    ...(isProduction ? [] : ['compose.dev.yaml']),
+    ...(isProduction ? [] : [DEVELOPMENT_FILE]),
     ...(found.hasStandIn ? ['compose.mongo-stand-in.yaml'] : []),
     ...(isTest ? ['compose.test.yaml'] : []),
   ].map((file) => join(HERE, file));

@@ -39,6 +39,7 @@ export function readScales(words: readonly string[]): Scales {
 
 /** Brings each function to its number of instances: new ones are healthy, and old ones idle, before this returns. */
 export async function scale(planes: Planes, scales: Scales, log: (line: string) => void): Promise<void> {
+  await planes.requireRunning();
   for (const [name, count] of scales) {
     const containers = await listContainers(planes, name);
     if (containers.length < count) {

@@ -74,17 +74,29 @@ export function ensureDevelopmentSecrets(folder: string, owner: Owner): void {
 /**
  * Looks at the operator's own files; makes none.
  *
- * @returns one line for each that is missing, of a wrong form, or open to others. No line repeats a secret.
+ * @returns one line for each that is missing, of a wrong form, the same as another, or open to others. No line repeats a
+ *   secret.
  */
 export function judgeProductionSecrets(folder: string, owner: Owner): string[] {
+  const owners = new Map<string, string>();
   return Object.entries(SECRETS).flatMap(([name, { form, isGood }]) => {
     const path = join(folder, name);
-    const text = readSecret(path);
+    let text: string | undefined;
+    try {
+      text = readSecret(path);
+    } catch (error) {
+      return [`${path} cannot be read (${(error as NodeJS.ErrnoException).code}): ${form}`];
+    }
     if (text === undefined) return [`${path} is missing: ${form}`];
     const { mode, uid } = statSync(path);
     const problems: string[] = [];
-    if (!isGood(text.trim())) problems.push(`${path} is not of its form: ${form}`);
+    const secret = text.trim();
+    if (!isGood(secret)) problems.push(`${path} is not of its form: ${form}`);
     if (text.startsWith(DEVELOPMENT_SECRET_PREFIX)) problems.push(`${path} is a development secret: ${form}`);
+    // But for a key that there is none of.
+    const other = secret === '' ? undefined : owners.get(secret);
+    if (other !== undefined) problems.push(`${path} holds the same as ${other}: each serves one purpose`);
+    owners.set(secret, name);
     if (uid !== owner.uid) problems.push(`${path} belongs to another user: chown ${owner.uid} ${path}`);
     if ((mode & 0o777) !== 0o400)
       problems.push(`${path} must be readable by its owner alone: chmod 0400 ${path}`);

@@ -9,6 +9,7 @@
  */
 import { chownSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Settings } from './settings.ts';
 
 const HERE = import.meta.dirname;
 export const DEFAULT_PLANES_DIR = resolve(HERE, '../../.local/planes');
@@ -44,13 +45,13 @@ export function developmentFolders(root: string): PlanesFolders {
   };
 }
 
-/** In production folders are the seed's, or what the operator's environment says. */
-export function productionFolders(env: Readonly<Record<string, string | undefined>>): PlanesFolders {
+/** In production folders are the seed's, or what the operator has set. */
+export function productionFolders(settings: Settings): PlanesFolders {
   return {
-    secrets: resolve(HERE, env.LUCID_SECRETS || 'configs/secrets'),
-    data: resolve(HERE, env.LUCID_DATA || '/opt/lucid/data'),
-    logs: resolve(HERE, env.LUCID_LOGS || 'logs'),
-    backups: resolve(HERE, env.LUCID_BACKUPS || '/opt/lucid/backups'),
+    secrets: resolve(HERE, settings.LUCID_SECRETS || 'configs/secrets'),
+    data: resolve(HERE, settings.LUCID_DATA || '/opt/lucid/data'),
+    logs: resolve(HERE, settings.LUCID_LOGS || 'logs'),
+    backups: resolve(HERE, settings.LUCID_BACKUPS || '/opt/lucid/backups'),
     tor: '',
   };
 }

@@ -32,6 +32,7 @@ export async function deploy(
   log: UpdateProgress,
 ): Promise<void> {
   if (!VERSION.test(version) || others.length > 0) throw new Error('say which version: deploy 0.2.0');
+  await running.requireRunning();
   const planes = running.at(version);
   const missing = (await planes.missingImages()).filter((name) => FUNCTIONS.some((known) => known === name));
   if (missing.length > 0) {

@@ -23,7 +23,8 @@ function put(name: string, text: string, mode = 0o400): void {
 }
 
 function putGood(): void {
-  for (const name of Object.keys(SECRETS)) put(name, name === 'mongo_keyfile' ? 'c2VjcmV0' : 'ab'.repeat(32));
+  for (const [at, name] of Object.keys(SECRETS).entries())
+    put(name, name === 'mongo_keyfile' ? 'c2VjcmV0' : String(10 + at).repeat(32));
 }
 
 describe('secrets of development', () => {
@@ -72,5 +73,24 @@ describe('secrets of production', () => {
     expect(judgeProductionSecrets(folder, { uid: owner.uid + 1, gid: 0 }).join()).toMatch(
       /belongs to another user/,
     );
+  });
+
+  it('are no folders, which an engine makes where it is told to bind a file that is not there', () => {
+    putGood();
+    rmSync(join(folder, 'mongo_password'));
+    mkdirSync(join(folder, 'mongo_password'));
+    expect(judgeProductionSecrets(folder, owner)).toEqual([
+      `${join(folder, 'mongo_password')} cannot be read (EISDIR): at least 12 bytes: openssl rand -hex 24`,
+    ]);
+  });
+
+  it('are each another one, but for keys that there are none of', () => {
+    putGood();
+    put('operator_secret', 'ab'.repeat(32));
+    put('approver_secret', `${'ab'.repeat(32)}\n`);
+    put('api_keys/tron_grid_api_key', '\n');
+    expect(judgeProductionSecrets(folder, owner)).toEqual([
+      `${join(folder, 'approver_secret')} holds the same as operator_secret: each serves one purpose`,
+    ]);
   });
 });
