@@ -195,7 +195,8 @@ function readMongo(value: string | undefined): PlanesOptions['mongo'] {
 try {
   await run();
 } catch (error) {
-  if (error instanceof NotReady) screen.error(`nothing was done:\n  ${error.message.replaceAll('\n', '\n  ')}`);
+  if (error instanceof NotReady)
+    screen.error(`nothing was done:\n  ${error.message.replaceAll('\n', '\n  ')}`);
   else if (error instanceof UsageError) screen.error(`${error.message}; see npm run planes -- --help`);
   else if (error instanceof RolledBack || error instanceof NoEngine || error instanceof CommandFailed)
     screen.error(error.message);

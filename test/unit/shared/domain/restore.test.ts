@@ -187,7 +187,11 @@ describe('why payments cannot be resumed', () => {
       `${since} is read once nothing that was signed before the restore can land any more`,
     ],
     ['blocks', mark(head(70), { walk }), `${since} is being read, 5 of 20 blocks are left`],
-    ['an unknown number of them', mark(null, { walk }), `${since} is being read, from block 90 down to block 75 so far`],
+    [
+      'an unknown number of them',
+      mark(null, { walk }),
+      `${since} is being read, from block 90 down to block 75 so far`,
+    ],
   ])('%s', (_, restore, obstacle) => {
     expect(obstacleToResume(restore)).toBe(obstacle);
   });
