@@ -126,7 +126,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
   async function simulate(node: NodeClient, transfer: Transfer, inFlight: InFlight): Promise<number> {
     const { contract, sender, recipient, amountMicro } = transfer;
     const amountWord = amountMicro.toString(16).padStart(64, '0');
-    const [simulated, blacklist, balance] = await Promise.all([
+    const [simulated, blacklist, balanceMicro] = await Promise.all([
       settled(
         callConstant(
           node,
@@ -137,7 +137,8 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
         ),
       ),
       callConstant(node, sender, contract, 'isBlackListed(address)', addressToWord(recipient)),
-      callConstant(node, sender, contract, 'balanceOf(address)', addressToWord(sender)),
+      // In solid blocks: what is in a block counts as under way until that is solid, and must not be missing twice.
+      readTokenBalance(node, contract, sender),
     ]);
     // A token without a blacklist reverts on the question.
     if (!blacklist.reverted && readWord(blacklist) !== 0n) {
@@ -145,7 +146,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
         field: 'to',
       });
     }
-    assertFunds('USDT', readWord(balance) - inFlight.amountMicro, amountMicro);
+    assertFunds('USDT', balanceMicro - inFlight.amountMicro, amountMicro);
     // Only now: a lack of funds is known as such, however the contract's code ends over it.
     if (simulated.status === 'rejected') throw simulated.reason;
     const simulation = simulated.value;

@@ -717,8 +717,9 @@ describe('preparing a token transfer', () => {
   const set = (path: string, answer: Answer) => {
     nodes[0].table[path] = answer;
   };
-  const setContract = (change: Record<string, unknown>) =>
-    set('/wallet/triggerconstantcontract', answers(change));
+  const setContract = (change: Record<string, unknown>) => {
+    for (const api of ['/wallet', '/walletsolidity']) set(`${api}/triggerconstantcontract`, answers(change));
+  };
 
   it('yields a solid reference block and a limit a quarter above the energy that was simulated', async () => {
     // 27,960 energy (recorded) at 100 sun.
@@ -755,6 +756,15 @@ describe('preparing a token transfer', () => {
       parameter: `${addressToWord(transfer.recipient)}${'5'.padStart(64, '0')}`,
       visible: true,
     });
+  });
+
+  it('takes a transfer that is in a block, and still counted as under way, from the balance once', async () => {
+    set('/wallet/triggerconstantcontract', answers({ 'balanceOf(address)': called(5n) }));
+    set('/walletsolidity/triggerconstantcontract', answers({ 'balanceOf(address)': called(12n) }));
+    await network(1).prepareTransfer(transfer, { ...NOTHING_IN_FLIGHT, amountMicro: 7n });
+    await expect(
+      network(1).prepareTransfer(transfer, { ...NOTHING_IN_FLIGHT, amountMicro: 8n }),
+    ).rejects.toMatchObject({ code: 'insufficient_funds' });
   });
 
   it('refuses a recipient on the blacklist', async () => {
