@@ -26,6 +26,7 @@ import {
   readLimit,
   readOrder,
   readOrders,
+  readReason,
   seesAll,
 } from './requests.ts';
 import {
@@ -188,13 +189,15 @@ export function buildApp({ engine, search, authenticator }: PayAppParts): App {
       config: { access: { scope: 'approve' } },
       schema: {
         summary: 'Approve a payment of another caller, and pay it',
+        description: 'May tell why, in a body as `reject` takes it: `{"reason": …}`.',
         params: PaymentParams,
         response: { 200: PaymentView },
       },
     },
-    async ({ params, identity }) => {
+    async ({ params, body, identity }) => {
       const payment = await findPayment(params.id, identity);
-      return viewPayment((await approvePayment(engine, payment, callerOf(identity))).payment);
+      const approved = await approvePayment(engine, payment, callerOf(identity), readReason(body));
+      return viewPayment(approved.payment);
     },
   );
 

@@ -4,8 +4,9 @@ import type { PaymentOrder } from '../../shared/domain/payment.ts';
 import { parseTronAddress, ZERO_ADDRESS } from '../../shared/domain/tron-address.ts';
 import type { PaymentFilter } from '../../shared/ports/payment-search.ts';
 import type { Identity } from '../../shared/runtime/auth.ts';
+import { findFault } from '../../shared/runtime/validation.ts';
 import type { Engine } from '../../shared/usecases/engine.ts';
-import type { ListQuery, PayBody } from './schema.ts';
+import { type ListQuery, type PayBody, ReasonBody } from './schema.ts';
 
 /** What requests say, read as the domain's values; each fault names its field. */
 
@@ -73,6 +74,14 @@ export function readOrders(
     seen.add(reference);
   }
   return orders;
+}
+
+/** The reason of an approval, which may come without a body. */
+export function readReason(body: unknown): string | null {
+  if (body === undefined) return null;
+  const fault = findFault(ReasonBody, body);
+  if (fault !== null) throw fault;
+  return (body as ReasonBody).reason;
 }
 
 /** RFC 7240. */

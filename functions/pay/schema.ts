@@ -142,6 +142,7 @@ const Reason = Type.String({
 });
 
 export const ReasonBody = Type.Object({ reason: Reason }, { additionalProperties: false });
+export type ReasonBody = Type.Static<typeof ReasonBody>;
 
 export const ResolveBody = Type.Object(
   {

@@ -53,7 +53,12 @@ export async function cancelPayment(engine: Engine, payment: Payment, decision: 
  * @throws ServiceError `approval_by_maker`, `payment_not_awaiting_approval`; and whatever stands in its way now is
  *   told as `waitsFor`, while `settle` goes on with it
  */
-export async function approvePayment(engine: Engine, payment: Payment, by: string): Promise<Progress> {
+export async function approvePayment(
+  engine: Engine,
+  payment: Payment,
+  by: string,
+  reason: string | null = null,
+): Promise<Progress> {
   if (payment.caller === by) {
     throw new ServiceError('approval_by_maker', 'Another caller has to approve it than the one who made it.');
   }
@@ -63,7 +68,7 @@ export async function approvePayment(engine: Engine, payment: Payment, by: strin
   const nowMs = await ledger.serverTimeMs();
   if (nowMs >= payment.payByMs) throw refusal('approve', payment);
   const approved = await ledger.approve(guardOf(payment), by, nowMs + rules.payByMs, {
-    entry: { atMs: nowMs, event: 'approved', detail: `by ${by}` },
+    entry: { atMs: nowMs, event: 'approved', detail: tell({ by, reason }) },
     settleAtMs: nowMs + rules.leaseMs,
     reason: null,
   });
@@ -199,12 +204,12 @@ async function close(
   engine: Engine,
   payment: Payment,
   status: EndStatus,
-  { by, reason }: Decision,
+  decision: Decision,
   event: string = status,
 ): Promise<Payment> {
   const { ledger } = engine;
   const nowMs = await ledger.serverTimeMs();
-  const detail = `by ${by}${reason === null ? '' : `: ${reason}`}`;
+  const detail = tell(decision);
   const endedAtMs = status === 'confirmed' ? Math.max(nowMs, latestPaidMs(payment)) : nowMs;
   const end = { status, reason: `${event} ${detail}`, endedAtMs, included: null };
   const closed = await ledger.closePayment(guardOf(payment), payment.status, end, {
@@ -214,6 +219,10 @@ async function close(
   // What it had reserved is given back now; should this fail, `settle` does it.
   if (closed) await closeAccounts(engine, payment.id);
   return reread(engine, payment);
+}
+
+function tell({ by, reason }: Decision): string {
+  return `by ${by}${reason === null ? '' : `: ${reason}`}`;
 }
 
 async function reread({ ledger }: Engine, payment: Payment): Promise<Payment> {

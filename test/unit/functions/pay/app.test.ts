@@ -502,6 +502,31 @@ describe('a payment that has to be approved', () => {
     expect(world.chain.pool).toHaveLength(1);
   });
 
+  it('keeps why it was approved, where that is told, and takes nothing else with an approval', async () => {
+    const { id } = (await pay({})).json();
+    const path = `/pay/${id}/approve`;
+    for (const [body, field] of [
+      ['{"amount":"5"}', 'amount'],
+      ['{"reason":""}', 'reason'],
+      ['{"reason":1}', 'reason'],
+      ['null', undefined],
+      ['[]', undefined],
+    ]) {
+      const refused = await call({ path, body: body ?? '', key: null, caller: 'boss' });
+      expect([body, refused.statusCode, refused.json().field]).toEqual([body, 400, field]);
+    }
+    expect(world.ledger.payments.get(id)?.status).toBe('awaiting_approval');
+
+    const approved = await call({ path, body: '{"reason":"as agreed"}', key: null, caller: 'boss' });
+
+    expect(approved.json()).toMatchObject({ id, status: 'broadcast', approved_by: 'boss' });
+    expect(approved.json().history).toContainEqual({
+      at: expect.any(String),
+      event: 'approved',
+      detail: 'by boss: as agreed',
+    });
+  });
+
   it('is not approved by its maker, nor by whom the scope is not given', async () => {
     const made = await pay({}, { caller: 'boss' });
     const { id } = made.json();
