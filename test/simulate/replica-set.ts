@@ -51,11 +51,12 @@ export class ReplicaSet {
   readonly late: (() => unknown)[] = [];
   /** How many calls were made. */
   calls = 0;
-  /** Called after each change that a majority holds. */
-  onCommit: (() => void) | undefined;
+  readonly #onCommit: () => void;
 
-  constructor(nowMs: () => number) {
+  /** @param onCommit called after each change that a majority holds */
+  constructor(nowMs: () => number, onCommit: () => void) {
     this.#nowMs = nowMs;
+    this.#onCommit = onCommit;
     this.committed = new MemoryStore(() => this.serverTimeMs());
     this.#primary = this.committed;
   }
@@ -84,7 +85,7 @@ export class ReplicaSet {
   } {
     if (!this.lags && this.#ahead.length === 0) {
       const result = change(this.committed);
-      this.onCommit?.();
+      this.#onCommit();
       return { result, pending: null };
     }
     if (this.#primary === this.committed) this.#primary = this.committed.copy();
@@ -108,7 +109,7 @@ export class ReplicaSet {
       write.position -= count;
     }
     this.#unacknowledged = this.#unacknowledged.filter(({ position }) => position > 0);
-    this.onCommit?.();
+    this.#onCommit();
   }
 
   /**

@@ -173,8 +173,10 @@ export class SimulatedWorld {
     this.focus = FOCUSES[mutant?.focus ?? (random.chance(0.3) ? 'anything' : random.pick(FOCUS_NAMES))];
     this.rules = drawRules(random, this.focus);
     this.orders = drawOrders(random, this.focus);
-    this.store = new ReplicaSet(() => this.nowMs);
-    this.store.onCommit = () => this.#countPermits();
+    this.store = new ReplicaSet(
+      () => this.nowMs,
+      () => this.#countPermits(),
+    );
     this.chain = new ForkingChain({
       wallet: WALLET,
       contract: CONTRACT,
