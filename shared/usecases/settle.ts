@@ -197,7 +197,9 @@ async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<voi
   const next = async (): Promise<void> => {
     for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) await work(item);
   };
-  await Promise.all(Array.from({ length: Math.min(VISITS_AT_ONCE, items.length) }, next));
+  const lines: Promise<void>[] = [];
+  while (lines.length < Math.min(VISITS_AT_ONCE, items.length)) lines.push(next());
+  await Promise.all(lines);
 }
 
 /** Resolves every transition found in the breaker document, each against its payment as read afterwards. */

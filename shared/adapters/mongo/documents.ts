@@ -341,7 +341,9 @@ export function packSlots(slots: readonly SpentSlot[]): Uint8Array {
 /** @throws ServiceError `store_unavailable` for slots that were packed by another version */
 export function unpackSlots(packed: Uint8Array): SpentSlot[] {
   if (packed.length === 0) return [];
-  const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
+  const bytes = Buffer.isBuffer(packed)
+    ? packed
+    : Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
   const [format = 0, gapBytes = 0, amountBytes = 0] = bytes;
   if (format !== SLOTS_FORMAT) throw ofAnotherVersion();
   const unitMs = bytes.readUIntBE(9, NUMBER_BYTES);

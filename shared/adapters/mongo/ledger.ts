@@ -1,6 +1,7 @@
 import { NEW_AUDIT } from '../../domain/audit.ts';
+import type { Batch } from '../../domain/batch.ts';
 import { type Closing, NEW_BREAKER, type Reservation, TRANSITIONS_MAX } from '../../domain/breaker.ts';
-import { ASSETS, type Asset } from '../../domain/money.ts';
+import type { Asset } from '../../domain/money.ts';
 import {
   ANSWERS_MAX,
   closingKind,
@@ -18,7 +19,7 @@ import type {
   PaymentChange,
   PaymentGuard,
 } from '../../ports/ledger.ts';
-import type { DocumentFilter, DocumentStore, DocumentUpdate } from './document-store.ts';
+import type { DocumentFilter, DocumentStore, DocumentUpdate, FilterCondition } from './document-store.ts';
 import {
   AUDIT_ID,
   type AuditDocument,
@@ -56,26 +57,30 @@ const OUTSTANDING: Readonly<Record<Asset, string>> = {
   USDT: 'books.USDT.outstandingMicro',
   TRX: 'books.TRX.outstandingMicro',
 };
+const SPENT_TOTAL: Readonly<Record<Asset, string>> = {
+  USDT: 'books.USDT.spentTotalMicro',
+  TRX: 'books.TRX.spentTotalMicro',
+};
 /** Payments of one batch that are inserted at once. */
 const INSERTS_AT_ONCE = 10;
 
 /** The ledger on a store of documents: every change one conditional update of one document. */
 export function documentLedger(store: DocumentStore): Ledger {
   const changeBreaker = (condition: DocumentFilter, update: DocumentUpdate) =>
-    isDone(store.updateOne(BREAKER, { _id: BREAKER_ID, ...condition }, update));
+    isDone(store.updateOne(BREAKER, { ...condition, _id: BREAKER_ID }, update));
 
   const changePayment = (
     guard: PaymentGuard,
     condition: DocumentFilter,
     change: PaymentChange,
     update: DocumentUpdate,
-  ) => isDone(store.updateOne(PAYMENTS, { ...idOf(guard), ...condition }, withChange(update, change)));
+  ) => isDone(store.updateOne(PAYMENTS, asRead(guard, condition), withChange(update, change)));
 
   const changeBatch = (
     { batchId, generation }: BatchGuard,
     condition: DocumentFilter,
     update: DocumentUpdate,
-  ) => isDone(store.updateOne(PAYMENTS, { _id: batchId, generation, ...condition }, update));
+  ) => isDone(store.updateOne(PAYMENTS, { ...condition, _id: batchId, generation }, update));
 
   async function claim(document: PaymentDocument | BatchDocument): Promise<Claim> {
     if ((await store.insertOne(PAYMENTS, document)) === 'inserted') return 'inserted';
@@ -119,10 +124,13 @@ export function documentLedger(store: DocumentStore): Ledger {
         // All of them went to somebody who was faster: what is due after them is still to be had.
         if (held.length === 0) continue;
         held.sort((a, b) => ids.indexOf(a._id) - ids.indexOf(b._id));
-        return {
-          payments: held.flatMap((document) => (isBatchDocument(document) ? [] : [paymentFrom(document)])),
-          batches: held.flatMap((document) => (isBatchDocument(document) ? [batchFrom(document)] : [])),
-        };
+        const payments: Payment[] = [];
+        const batches: Batch[] = [];
+        for (const document of held) {
+          if (isBatchDocument(document)) batches.push(batchFrom(document));
+          else payments.push(paymentFrom(document));
+        }
+        return { payments, batches };
       }
       return { payments: [], batches: [] };
     },
@@ -153,27 +161,24 @@ export function documentLedger(store: DocumentStore): Ledger {
     },
 
     pushReservation(reservation, room) {
-      const assets = assetsIn(reservation.amounts);
-      const fits: DocumentFilter =
-        room === null
-          ? {}
-          : {
-              pause: null,
-              slotsVersion: room.slotsVersion,
-              'restore.id': room.restoreId,
-              'fees.outstandingMicro': { $lte: room.feesOutstandingMaxMicro },
-              ...Object.fromEntries(
-                assets.map((asset) => [OUTSTANDING[asset], { $lte: room.outstandingMaxMicro[asset] }]),
-              ),
-            };
-      return changeBreaker(
-        {
-          'transitions.paymentId': { $ne: reservation.paymentId },
-          [LAST_TRANSITION]: { $exists: false },
-          ...fits,
-        },
-        { $inc: { pushes: 1n, ...outstandingBy(reservation, 1n) }, $push: { transitions: reservation } },
-      );
+      const { paymentId, amounts } = reservation;
+      const fits: Record<string, FilterCondition> = {
+        'transitions.paymentId': { $ne: paymentId },
+        [LAST_TRANSITION]: { $exists: false },
+      };
+      if (room !== null) {
+        fits.pause = null;
+        fits.slotsVersion = room.slotsVersion;
+        fits['restore.id'] = room.restoreId;
+        fits['fees.outstandingMicro'] = { $lte: room.feesOutstandingMaxMicro };
+        for (const asset of assetsIn(amounts)) {
+          fits[OUTSTANDING[asset]] = { $lte: room.outstandingMaxMicro[asset] };
+        }
+      }
+      return changeBreaker(fits, {
+        $inc: { ...outstandingBy(reservation, 1n), pushes: 1n },
+        $push: { transitions: reservation },
+      });
     },
 
     pushClosings(closings) {
@@ -194,32 +199,31 @@ export function documentLedger(store: DocumentStore): Ledger {
       const add = (path: string, micro: bigint) => {
         if (micro !== 0n) sums[path] = (sums[path] ?? 0n) + micro;
       };
-      for (const closing of closings) {
-        for (const [path, micro] of Object.entries(outstandingBy(closing, -1n))) add(path, micro);
-        add('fees.spentTotalMicro', closing.feeBurnedMicro);
-        if (closing.kind !== 'commit') continue;
-        for (const asset of assetsIn(closing.amounts)) {
-          add(`books.${asset}.spentTotalMicro`, closing.amounts[asset]);
+      for (const { kind, amounts, feeMicro, feeBurnedMicro } of closings) {
+        for (const asset of assetsIn(amounts)) {
+          add(OUTSTANDING[asset], -amounts[asset]);
+          if (kind === 'commit') add(SPENT_TOTAL[asset], amounts[asset]);
         }
+        add('fees.outstandingMicro', -feeMicro);
+        add('fees.spentTotalMicro', feeBurnedMicro);
       }
-      const slots = after.chargesSlots
-        ? {
-            'fees.day': packSlots(after.fees.day),
-            spentBlockNumber: after.spentBlockNumber,
-            ...Object.fromEntries(
-              ASSETS.flatMap((asset) => [
-                [`books.${asset}.hour`, packSlots(after.books[asset].hour)],
-                [`books.${asset}.day`, packSlots(after.books[asset].day)],
-              ]),
-            ),
-          }
-        : null;
+      const condition = { 'transitions.id': { $all: ids } };
+      const $pull = { transitions: { id: { $in: ids } } };
+      if (!after.chargesSlots) return changeBreaker(condition, { $pull, $inc: sums });
+      const { books, fees, spentBlockNumber } = after;
       return changeBreaker(
-        { 'transitions.id': { $all: ids }, ...(slots === null ? {} : { slotsVersion }) },
+        { ...condition, slotsVersion },
         {
-          $pull: { transitions: { id: { $in: ids } } },
-          $inc: { ...sums, ...(slots === null ? {} : { slotsVersion: 1n }) },
-          ...(slots === null ? {} : { $set: slots }),
+          $pull,
+          $inc: { ...sums, slotsVersion: 1n },
+          $set: {
+            'fees.day': packSlots(fees.day),
+            'books.USDT.hour': packSlots(books.USDT.hour),
+            'books.USDT.day': packSlots(books.USDT.day),
+            'books.TRX.hour': packSlots(books.TRX.hour),
+            'books.TRX.day': packSlots(books.TRX.day),
+            spentBlockNumber,
+          },
         },
       );
     },
@@ -323,7 +327,7 @@ export function documentLedger(store: DocumentStore): Ledger {
 
     endVisits(guard, status) {
       const update = { $unset: { settleAtMs: '' as const } };
-      return isDone(store.updateOne(PAYMENTS, { ...idOf(guard), status, ...NOT_HELD }, update));
+      return isDone(store.updateOne(PAYMENTS, asRead(guard, { ...NOT_HELD, status }), update));
     },
 
     noteReservation(guard, { reservationId, feeReservedMicro }, change) {
@@ -342,7 +346,7 @@ export function documentLedger(store: DocumentStore): Ledger {
       };
       const stored = await store.updateOne(
         PAYMENTS,
-        { ...idOf(guard), ...condition },
+        asRead(guard, condition),
         withChange(
           {
             $set: {
@@ -566,8 +570,12 @@ export function documentLedger(store: DocumentStore): Ledger {
   };
 }
 
-function idOf({ paymentId, generation, attemptNumber }: PaymentGuard): DocumentFilter {
-  return { _id: paymentId, generation, attemptNumber };
+/** The payment is still at the point at which it was read. */
+function asRead(
+  { paymentId, generation, attemptNumber }: PaymentGuard,
+  condition: DocumentFilter,
+): DocumentFilter {
+  return { ...condition, _id: paymentId, generation, attemptNumber };
 }
 
 /** In a state that takes the event. */
