@@ -336,8 +336,13 @@ function reach(start: unknown, parts: readonly string[], depth: number): unknown
     if (typeof value !== 'object' || value === null) return undefined;
     const part = parts[at] ?? '';
     if (Array.isArray(value) && !isIndex(part)) {
-      const reached = value.map((element) => reach(element, parts, at));
-      return reached.flat().filter((one) => one !== undefined);
+      const reached: unknown[] = [];
+      for (const element of value) {
+        const one = reach(element, parts, at);
+        if (Array.isArray(one)) reached.push(...one.filter(isThere));
+        else if (one !== undefined) reached.push(one);
+      }
+      return reached;
     }
     value = (value as Fields)[part];
   }
