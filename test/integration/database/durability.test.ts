@@ -15,7 +15,8 @@ import { type Collection, MongoClient } from 'mongodb';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Database, startDatabase } from '../../../deploy/local/database/start-database.ts';
 import { isAlive } from '../../support/is-alive.ts';
-import { waitUntil } from '../../support/wait-until.ts';
+import { isThorough } from '../../support/thorough.ts';
+import { untilThere, waitUntil } from '../../support/wait-until.ts';
 
 type Counter = { _id: string; version: bigint; writer: number; pad: string };
 type Item = { _id: string; writer: number; n: number };
@@ -24,10 +25,10 @@ type Item = { _id: string; writer: number; n: number };
 const env = { ...process.env, MONGO_URL: undefined };
 
 const WRITERS = 6;
-const ROUNDS = 5;
+const ROUNDS = isThorough ? 10 : 3;
 const PAD = 'x'.repeat(200);
 
-const BURSTS = 6;
+const BURSTS = isThorough ? 8 : 4;
 const CHANGES_A_BURST = 100;
 const PAD_BYTES = 20_000;
 /** How long the emulator keeps replaced data; the launcher sets it. */
@@ -47,13 +48,17 @@ afterEach(async () => {
 });
 
 async function connect(): Promise<MongoClient> {
-  database = await startDatabase({ dataDir, env });
-  return await new MongoClient(database.url, {
-    useBigInt64: true,
-    writeConcern: { w: 'majority', journal: true },
-    serverSelectionTimeoutMS: 500,
-    retryWrites: false,
-  }).connect();
+  const started = await startDatabase({ dataDir, env });
+  database = started;
+  const connecting = () =>
+    new MongoClient(started.url, {
+      useBigInt64: true,
+      writeConcern: { w: 'majority', journal: true },
+      // Short, since each writer waits for so long once the server is gone.
+      serverSelectionTimeoutMS: 500,
+      retryWrites: false,
+    }).connect();
+  return untilThere(connecting);
 }
 
 /** What the writers know for certain: they were told so. */
@@ -107,7 +112,7 @@ describe('the database of one machine', () => {
       for (const [round, [writes, extraMs]] of fc.sample(instants, { numRuns: ROUNDS, seed }).entries()) {
         const writesMin = acknowledged.items.size + writes;
         const writers = Array.from({ length: WRITERS }, (_, w) => write(client, w, round, acknowledged));
-        await waitUntil(() => acknowledged.items.size >= writesMin, 20_000);
+        await waitUntil(() => acknowledged.items.size >= writesMin);
         await sleep(extraMs);
         process.kill(database?.pid ?? 0, 'SIGKILL');
         await Promise.all(writers);
@@ -149,7 +154,7 @@ describe('the database of one machine', () => {
         known.push(`p${n}`);
       }
     })().catch(() => undefined);
-    await waitUntil(() => known.length >= 60, 20_000);
+    await waitUntil(() => known.length >= 60);
     process.kill(database?.pid ?? 0, 'SIGKILL');
     await busy;
     await client.close();

@@ -28,7 +28,8 @@ async function start(
      const handler = await startFunction({ name: 'health', needs: ${needs}, build: async ({ config }) => { ${build} } });
      console.log(JSON.stringify({ handler: typeof handler }));`,
   );
-  const options = { env: { PATH: process.env.PATH ?? '', CONFIG_DIR: folder, ...env } };
+  const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env;
+  const options = { env: { PATH, NODE_COMPILE_CACHE, CONFIG_DIR: folder, ...env } };
   const { code, stdout, stderr } = await run(process.execPath, [entry], options).then(
     (done) => ({ code: 0, ...done }),
     (error: { code: number; stdout: string; stderr: string }) => error,

@@ -37,6 +37,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const environment = () => ({
   PATH: process.env.PATH ?? '',
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? '',
   LUCID_ENV: 'test',
   CONFIG_DIR: folder,
   MONGO_URL: 'mongodb://127.0.0.1:1/?directConnection=true',

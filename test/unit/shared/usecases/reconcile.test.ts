@@ -21,6 +21,7 @@ import { settle } from '../../../../shared/usecases/settle.ts';
 import { backUp, putBack } from '../../../support/backup.ts';
 import { Crash } from '../../../support/simulated-chain.ts';
 import { address, RECIPIENT, World } from '../../../support/test-engine.ts';
+import { runs } from '../../../support/thorough.ts';
 
 const OTHER = address('TUt3LAMZymzTEiGVCMyHgPCtvq8Wo8Vy1D');
 const OPERATOR = { by: 'operator', reason: 'looked at the chain' };
@@ -842,7 +843,7 @@ describe('whatever is lost with a backup', () => {
           expect(world.ledger.store.audit.findings).toEqual([]);
         },
       ),
-      { numRuns: 150 },
+      runs(50, 500),
     );
   });
 });

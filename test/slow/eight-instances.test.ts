@@ -12,7 +12,7 @@ let stack: TestStack;
 
 beforeAll(async () => {
   stack = await startStack({ payInstances: INSTANCES });
-}, 120_000);
+});
 afterAll(() => stack?.stop());
 
 interface Told {
