@@ -17,6 +17,7 @@ import { memoryLedger } from '../support/memory-ledger.ts';
 import { freePort } from '../support/ports.ts';
 import { attempt, change, guardOf, payment } from '../support/stored-payment.ts';
 import { RECIPIENT, START_MS } from '../support/test-engine.ts';
+import { untilThere } from '../support/wait-until.ts';
 
 const database = useDatabase();
 
@@ -695,7 +696,7 @@ it('a ledger that finds the database away says so, and finds it again once it is
   }
   const late = await startDatabase({ memory: true, port });
   try {
-    expect(await ledger.readBreaker()).toMatchObject({ slotsVersion: 0n });
+    expect(await untilThere(() => ledger.readBreaker())).toMatchObject({ slotsVersion: 0n });
     expect(await ledger.insertPayment(payment())).toBe('inserted');
   } finally {
     await client.close();

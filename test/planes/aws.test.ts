@@ -49,7 +49,7 @@ beforeAll(async () => {
   const chain = ['--interval', '1', '--data', '/data/chain', '--host', '0.0.0.0', '--port', '9090'];
   await start('devchain', [image('devchain'), ...chain]);
   const environment = { MONGO_HOST: `${ADDRESSES.mongo}:27017`, MONGO_DATABASE: 'lucid_payments' };
-  await waitUntil(() => runOnce(image('database-init'), environment), 60_000);
+  await waitUntil(() => runOnce(image('database-init'), environment), 180_000);
   const { path } = await ensureRie();
   await Promise.all((['Pay', 'Settle', 'Health', 'Stats'] as const).map((name) => startFunction(name, path)));
 });
@@ -71,7 +71,7 @@ describe('an image on Lambda', () => {
       expect(report).toMatchObject({ errors: 0, visited: expect.any(Number) });
       const asked = await callUrl('Pay', { method: 'GET', path: `/pay/${id}` });
       return (JSON.parse(asked.body) as { readonly status: string }).status === 'confirmed';
-    }, 60_000);
+    }, 180_000);
   });
 
   it('takes its token from X-Internal-Auth, because IAM signs in Authorization', async () => {
@@ -227,7 +227,7 @@ async function startFunction(name: AwsFunctionName, rie: string): Promise<void> 
     ...Cmd,
   ]);
   const url = `http://${ADDRESSES[name]}:8080/`;
-  await waitUntil(() => fetch(url).then(isAnswer, () => false), 30_000);
+  await waitUntil(() => fetch(url).then(isAnswer, () => false), 180_000);
 }
 
 /** RIE knows no such path, and invokes nothing for it. */

@@ -22,7 +22,7 @@ import {
 
 /** What was signed before a restore can land for this long: nothing is read before. */
 const LIVES = { TRON_EXPIRATION_SECONDS: '30', TRON_EXPIRATION_MARGIN_SECONDS: '5' };
-const PATIENCE = { deadlineMs: 120_000 };
+const PATIENCE = { deadlineMs: 300_000 };
 
 let planes: Planes;
 let client: PaymentClient;
@@ -107,7 +107,7 @@ async function breakerHealth(): Promise<Finding | undefined> {
   await untilIsSo(async () => {
     found = (await checkHealth(planes)).find(({ component }) => component === 'circuit_breaker');
     return found !== undefined;
-  }, 60_000);
+  }, 180_000);
   return found;
 }
 
@@ -172,7 +172,7 @@ describe('a backup that is put back', () => {
   });
 
   it('can be resumed once it has found out what was paid since', async () => {
-    await untilIsSo(async () => (await resume()).status === 200, 240_000);
+    await untilIsSo(async () => (await resume()).status === 200, 480_000);
     const { payments = [] } = (await ask('operator', 'GET', '/pay?limit=200')).body;
     const recovered = payments.filter(({ history }) => history.some(({ event }) => event === 'recovered'));
     expect(
@@ -181,7 +181,7 @@ describe('a backup that is put back', () => {
         .map(({ amount }) => amount)
         .sort(),
     ).toEqual(['1.2', '2.1', '2.2', '2.3']);
-  }, 300_000);
+  });
 
   it('pays nothing again that was paid since the backup, whoever asks for it', async () => {
     for (const amount of ['1.2', '2.1', '2.2', '2.3']) {
@@ -198,7 +198,7 @@ describe('a backup that is put back', () => {
     expect((await ask('approver', 'POST', `/pay/${another.body.id}/approve`, approval)).status).toBeLessThan(
       300,
     );
-    await untilIsSo(async () => (await replay('2.2')).body.status === 'confirmed', 120_000);
+    await untilIsSo(async () => (await replay('2.2')).body.status === 'confirmed', 300_000);
     expect((await pay('3.1')).status).toBe('confirmed');
 
     const paid = (await chainLedger(planes)).filter((entry) => entry.to === to);
@@ -208,6 +208,6 @@ describe('a backup that is put back', () => {
   });
 
   it('is healthy again in every part, and its books and its wallet agree', async () => {
-    await untilIsSo(async () => (await checkHealth(planes)).every(({ isHealthy }) => isHealthy), 180_000);
+    await untilIsSo(async () => (await checkHealth(planes)).every(({ isHealthy }) => isHealthy), 480_000);
   });
 });

@@ -67,9 +67,8 @@ describe('scaling', () => {
     await scale(planes, new Map([['pay', 4]]), quiet);
     expect(await listContainers(planes, 'pay')).toHaveLength(4);
     await scale(planes, new Map([['pay', 2]]), quiet);
-    const { asked, failed } = await load.stop();
+    const { failed } = await load.stop(100);
     expect(failed).toEqual([]);
-    expect(asked).toBeGreaterThan(100);
     expect(await listContainers(planes, 'pay')).toHaveLength(2);
   });
 });
@@ -111,7 +110,7 @@ describe('a crash of each service, one after the other, while 200 payments are m
     const to = createRecipient(planes.folders.secrets);
     const amounts = Array.from({ length: 200 }, (_, at) => `1.${String(at + 1).padStart(6, '0')}`);
     const waiting = [...amounts];
-    const persistence = { deadlineMs: 240_000 };
+    const persistence = { deadlineMs: 480_000 };
     const payAll = async () => {
       const ends: string[] = [];
       for (let amount = waiting.shift(); amount !== undefined; amount = waiting.shift()) {

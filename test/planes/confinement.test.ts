@@ -13,7 +13,7 @@ import { containerOf, openPlanes, probe } from './support/running-planes.ts';
 
 const WORKERS = 2;
 const WORK_MS = 3_000;
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 300_000;
 /** Of what it may have: else it would be no wonder that it took no more. */
 const BUSY_SHARE = 0.8;
 /** A period's time may be used before the first whole period, and a little of it is handed out ahead. */
@@ -145,7 +145,9 @@ describe('the limits', () => {
     const stats = await containerOf(planes, 'stats');
     // The kernel kills the greatest of the container's processes, which this one is then.
     await expect(probe(planes, stats, 'remember', 600)).rejects.toMatchObject({ signal: 'SIGKILL' });
-    expect((await fetch(`${(await sidecarUrls(planes)).functionUrl}/health`)).status).toBe(200);
+    const { functionUrl } = await sidecarUrls(planes);
+    await waitUntil(async () => (await fetch(`${functionUrl}/health`)).status === 200, PATIENCE_MS);
+    expect((await containerOf(planes, 'stats')).startedAtMs).toBe(stats.startedAtMs);
   });
 
   describe.each([
@@ -164,8 +166,11 @@ describe('the limits', () => {
 
     it('withhold nothing from one that has nothing to do', async () => {
       const container = await containerOf(planes, service);
-      const { cores, throttled } = await whileIn(container, () => sleep(WORK_MS));
-      expect([cores < cpus / 2, throttled]).toEqual([true, 0]);
+      // A probe of its health may fall into one of these times, and take all of its share on a slow machine.
+      await waitUntil(async () => {
+        const { cores, throttled } = await whileIn(container, () => sleep(WORK_MS));
+        return cores < cpus / 2 && throttled === 0;
+      }, PATIENCE_MS);
     });
 
     it('are what holds it: without them nothing is withheld from the same work', async () => {

@@ -16,7 +16,7 @@ import { accessOf, chainLedger, clientOf, containerOf, openPlanes, post } from '
 const CHAIN = { name: 'tron-node.test', port: 9090, faultsPort: 9091 } as const;
 /** None of them has any business with the chain but through tor-proxy. */
 const INSIDE = ['pay', 'settle', 'health', 'stats', 'beta-sidecar', 'mongo'];
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 300_000;
 const BEACON = '127.0.0.99';
 /** Where the engine's resolver answers, in each container. */
 const EMBEDDED_RESOLVER = '127.0.0.11';

@@ -33,8 +33,8 @@ const IMAGES_COMMAND = join(ROOT, 'build/images/main.ts');
 const INSIDE = 'PLANES_INSIDE';
 /** One after the other: on one engine no network of a swarm may have the addresses of a network of Compose. */
 const SUITES = ['planes', 'beyond'];
-const ENGINE_PATIENCE_MS = 60_000;
-const STOP_PATIENCE_MS = 20_000;
+const ENGINE_PATIENCE_MS = 180_000;
+const STOP_PATIENCE_MS = 60_000;
 
 function isOnPath(name: string): boolean {
   return (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, name)));

@@ -7,8 +7,8 @@ import { checkHealth } from '../../deploy/planes/scripts/health-check.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { openPlanes } from './support/running-planes.ts';
 
-const PATIENCE_MS = 240_000;
-const INVOKE_MS_MAX = 60_000;
+const PATIENCE_MS = 480_000;
+const INVOKE_MS_MAX = 180_000;
 
 let planes: Planes;
 let watched: readonly Container[] = [];

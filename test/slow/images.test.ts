@@ -42,7 +42,7 @@ let images: ReadonlyMap<string, AssembledImage>;
 
 beforeAll(async () => {
   images = await assembleAll();
-}, 600_000);
+});
 
 describe.each(IMAGES.map(({ name, dataFolders = [] }) => ({ name, dataFolders })))(
   '$name',
@@ -102,7 +102,7 @@ test('two builds give the same images', async () => {
   const ids = (all: ReadonlyMap<string, AssembledImage>) => [...all].map(([name, { id }]) => [name, id]);
 
   expect(ids(await assembleAll())).toEqual(ids(images));
-}, 600_000);
+});
 
 async function assembleAll(): Promise<Map<string, AssembledImage>> {
   const assembled = new Map<string, AssembledImage>();

@@ -30,8 +30,8 @@ export interface CaptureOptions {
   readonly showsQuestions?: boolean;
 }
 
-const START_TIMEOUT_MS = 15_000;
-const BEACON_TIMEOUT_MS = 10_000;
+const START_TIMEOUT_MS = 60_000;
+const BEACON_TIMEOUT_MS = 60_000;
 
 /** Whether something is said in a packet; what only opens, acknowledges or ends a connection says nothing. */
 export function isSpoken({ text }: Packet): boolean {

@@ -27,7 +27,12 @@ export function startProcess(command: readonly string[], options: SpawnOptions =
     child,
     stdout,
     stderr,
-    says: (text) => waitUntil(() => stdout().includes(text) || stderr().includes(text), 10_000),
+    says: (text) =>
+      waitUntil(() => stdout().includes(text) || stderr().includes(text)).catch(() => {
+        throw new Error(
+          `it did not say "${text}", but "${stdout().slice(-500)}" and "${stderr().slice(-500)}"`,
+        );
+      }),
     ended: once(child, 'close').then(([code, signal]) => code ?? signal),
   };
 }

@@ -24,8 +24,8 @@ const AUTHORITIES = ['a1', 'a2', 'a3'] as const;
 const RELAYS = ['r1', 'r2', 'r3'] as const;
 /** Authorities' certificates are made for a year. */
 const KEYS_AGE_MS_MAX = 300 * 24 * 60 * 60_000;
-const CONSENSUS_TIMEOUT_MS = 90_000;
-const BOOTSTRAP_TIMEOUT_MS = 90_000;
+const CONSENSUS_TIMEOUT_MS = 300_000;
+const BOOTSTRAP_TIMEOUT_MS = 300_000;
 const POLL_MS = 250;
 
 export interface TorNetwork {
@@ -146,7 +146,7 @@ class Network implements TorNetwork {
       log: (line) => log.push(line),
       readReady: (line) => (line.includes(sign) ? true : undefined),
       readyTimeoutMs: BOOTSTRAP_TIMEOUT_MS,
-      stopTimeoutMs: 5_000,
+      stopTimeoutMs: 30_000,
     }).catch((error: Error) => {
       throw new Error(`the Tor ${name} ${error.message}:\n${log.slice(-15).join('\n')}`);
     });
@@ -158,7 +158,7 @@ class Network implements TorNetwork {
     const url = `http://127.0.0.1:${ORPORTS.directory}/tor/status-vote/current/consensus`;
     const deadlineMs = Date.now() + CONSENSUS_TIMEOUT_MS;
     for (;;) {
-      const text = await fetch(url, { signal: AbortSignal.timeout(2_000) }).then(
+      const text = await fetch(url, { signal: AbortSignal.timeout(10_000) }).then(
         (answer) => (answer.ok ? answer.text() : ''),
         () => '',
       );

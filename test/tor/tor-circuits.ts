@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 
-const TIMEOUT_MS = 5_000;
+const TIMEOUT_MS = 30_000;
 
 /** A circuit that is built, and whose streams it carries: the SOCKS user that the functions call a purpose. */
 export interface TorCircuit {

@@ -31,7 +31,7 @@ interface Answer {
   readonly draws: readonly unknown[];
 }
 
-describe('a nursery of instances', { timeout: 30_000 }, () => {
+describe('a nursery of instances', { timeout: 120_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'nursery-'));
   const logFd = openSync(join(folder, 'log'), 'a');
   const taken = new Set<number>();

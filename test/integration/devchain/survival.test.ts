@@ -82,7 +82,7 @@ describe('the chain as a process', () => {
       const exited = once(running.process, 'exit');
       const killAt = performance.now() + 150 + 37 * round;
       try {
-        while (performance.now() < killAt + 5_000) {
+        for (;;) {
           const block = await ask(running.url, '/wallet/getnowblock');
           const { number } = block.block_header.raw_data;
           seen.set(number, block.blockID);
@@ -155,7 +155,7 @@ describe('the chain as a process', () => {
   it('keeps its own time with --clock-offset', async () => {
     const running = await start(['--clock-offset', '-3600']);
     const { timestamp } = (await ask(running.url, '/wallet/getnowblock')).block_header.raw_data;
-    expect(Math.abs(Date.now() - 3_600_000 - timestamp)).toBeLessThan(10_000);
+    expect(Math.abs(Date.now() - 3_600_000 - timestamp)).toBeLessThan(60_000);
   });
 });
 

@@ -1,10 +1,10 @@
 /**
  * A part for tests of the supervisor: says READY, then lives until told otherwise.
  *
- *     node fake-part.ts [--child] [--deaf] [--late MS] [--die-after MS] [--out FILE --name NAME]
+ *     node fake-part.ts [--child] [--deaf] [--mute] [--out FILE --name NAME]
  *
  * `--child` starts a child in a session of its own that ignores SIGTERM; `--deaf` ignores SIGTERM itself; `--out`
- * notes the moment of its orderly end.
+ * notes the moment of its orderly end. On SIGUSR2 it complains and ends with code 7.
  */
 import { spawn } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
@@ -15,7 +15,6 @@ const { values } = parseArgs({
     child: { type: 'boolean' },
     deaf: { type: 'boolean' },
     mute: { type: 'boolean' },
-    'die-after': { type: 'string' },
     out: { type: 'string' },
     name: { type: 'string' },
   },
@@ -30,10 +29,8 @@ process.on('SIGTERM', () => {
 if (values.child === true) {
   spawn(process.execPath, [import.meta.filename, '--deaf', '--mute'], { detached: true, stdio: 'ignore' });
 }
-if (values['die-after'] !== undefined) {
-  setTimeout(() => {
-    console.error('something went wrong');
-    process.exit(7);
-  }, Number(values['die-after']));
-}
+process.on('SIGUSR2', () => {
+  console.error('something went wrong');
+  process.exit(7);
+});
 if (values.mute !== true) console.log(`READY ${JSON.stringify({ pid: process.pid })}`);

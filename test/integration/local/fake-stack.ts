@@ -27,7 +27,7 @@ for (const name of ['first', 'second']) {
         env: { TPF_STACK_ID: stackId },
         log: (line) => log.write(line),
         readReady: (line) => (line.startsWith('READY') ? true : undefined),
-        readyTimeoutMs: 10_000,
+        readyTimeoutMs: 60_000,
         stopTimeoutMs: 1_000,
       }),
   });

@@ -48,7 +48,7 @@ function parse(line: string): Report {
 }
 
 async function until<T>(look: () => T | undefined | false, what: string): Promise<T> {
-  await expect.poll(look, { timeout: 15_000, interval: 20, message: what }).toBeTruthy();
+  await expect.poll(look, { timeout: 60_000, interval: 20, message: what }).toBeTruthy();
   return look() as T;
 }
 

@@ -21,7 +21,7 @@ const PAYMENT: PaymentView = {
   attempts: [],
   history: [],
 };
-const OPTIONS = { idempotencyKey: 'k-1', deadlineMs: 10_000 };
+const OPTIONS = { idempotencyKey: 'k-1', deadlineMs: 60_000 };
 
 type Answer = (response: ServerResponse) => void;
 
@@ -122,7 +122,7 @@ describe('following a payment', () => {
     const shown: string[] = [];
 
     const last = await client.follow(PAYMENT, {
-      deadlineMs: 10_000,
+      deadlineMs: 60_000,
       onAnswer: ({ status }) => shown.push(status),
     });
     expect(last).toEqual(confirmed);

@@ -7,7 +7,7 @@ import type { PayBody } from '../../../functions/pay/schema.ts';
 import { startStack, type TestStack } from '../../support/stack.ts';
 
 const PARTS = ['database', 'chain', 'pay-1', 'pay-2', 'settle', 'health', 'stats', 'sidecar'];
-const DEADLINE_MS = 50_000;
+const DEADLINE_MS = 120_000;
 
 let stack: TestStack;
 let stackId: string;

@@ -40,7 +40,7 @@ async function start(options: Partial<RieInstanceOptions> = {}): Promise<RieInst
     port,
     runtimePort,
     env: { GREETING: 'good day' },
-    timeoutSeconds: 5,
+    timeoutSeconds: 60,
     memoryMb: 256,
     log: (line) => lines.push(line),
     ...options,
@@ -116,7 +116,7 @@ describe('a RIE instance', () => {
   it('leaves neither RIE nor Node behind when it stops, even in the middle of an invocation', async () => {
     const { pid: riePid, stop, exited } = await start();
     const { pid } = await invoke({});
-    const cutOff = invoke({ sleepMs: 4_000 }).catch(() => 'cut off');
+    const cutOff = invoke({ sleepMs: 50_000 }).catch(() => 'cut off');
     await stop();
     expect(isAlive(riePid)).toBe(false);
     await waitUntil(() => !isAlive(pid));
@@ -127,13 +127,13 @@ describe('a RIE instance', () => {
   it('ends Node at once when RIE is killed, though it would live on', async () => {
     const { pid: riePid, exited } = await start();
     const { pid } = await invoke({});
-    const cutOff = invoke({ sleepMs: 4_000 }).catch(() => 'cut off');
+    const cutOff = invoke({ sleepMs: 50_000 }).catch(() => 'cut off');
     await waitUntil(
       () => lines.filter((line) => line.endsWith(JSON.stringify({ invoked: pid }))).length === 2,
     );
     process.kill(riePid ?? 0, 'SIGKILL');
     expect(await exited).toEqual({ code: null, signal: 'SIGKILL' });
-    await waitUntil(() => !isAlive(pid), 500);
+    await waitUntil(() => !isAlive(pid));
     expect(await cutOff).toBe('cut off');
   });
 

@@ -13,7 +13,7 @@ const instance = await startRieInstance({
   port,
   runtimePort,
   env: {},
-  timeoutSeconds: 5,
+  timeoutSeconds: 60,
   memoryMb: 256,
   log: () => {},
 });

@@ -15,6 +15,7 @@ import { expectTruth, request, settleOnce, settleToTheEnd } from '../../support/
  */
 
 const AMOUNT_MICRO = 25_000_000n;
+const TIMEOUT_MS = 20_000;
 
 let world: World;
 let simulated: SimulatedNode;
@@ -27,14 +28,16 @@ beforeEach(async () => {
 afterEach(() => simulated.node.close());
 
 /** Reaches the simulated chain over HTTP, but for what no answer here is about. */
-function overHttp(timeoutMs = 5_000) {
+function overHttp(broadcastMs = TIMEOUT_MS) {
   const { url } = simulated.node;
-  const network = tronNetwork({
-    nodes: [nodeClient({ url, dialer: directDialer(), purpose: 'test', timeoutMs })],
-    genesisBlockId: simulated.genesisBlockId,
-    feeLimitMaxMicro: 100_000_000n,
-    clock: { nowMs: () => world.nowMs, sleep: async () => {} },
-  });
+  const waiting = (timeoutMs: number) =>
+    tronNetwork({
+      nodes: [nodeClient({ url, dialer: directDialer(), purpose: 'test', timeoutMs })],
+      genesisBlockId: simulated.genesisBlockId,
+      feeLimitMaxMicro: 100_000_000n,
+      clock: { nowMs: () => world.nowMs, sleep: async () => {} },
+    });
+  const network = { ...waiting(TIMEOUT_MS), broadcast: waiting(broadcastMs).broadcast };
   const { prepareTransfer, readHoldings } = world.chain.network;
   world.network = {
     ...network,

@@ -9,7 +9,9 @@ import { recordedText } from '../../unit/shared/adapters/recorded-answers.ts';
 /** What the hostile node does with a connection once a request (all of it arrives at once) has come. */
 type Behaviour = (socket: Socket, requestNumber: number) => void;
 
-const TIMEOUT_MS = 400;
+/** Of the tests that wait for it; elsewhere it is none that a machine which stands still for a while would exceed. */
+const SHORT_MS = 400;
+const TIMEOUT_MS = 20_000;
 const API_KEY = 'the-secret-api-key';
 
 let behaviour: Behaviour;
@@ -113,7 +115,7 @@ describe('a usable answer', () => {
         else socket.write(Buffer.of(byte));
       }, 1);
     };
-    expect(await client(5_000).post('/x', {})).toEqual({ name: 'Müller' });
+    expect(await client().post('/x', {})).toEqual({ name: 'Müller' });
   });
 });
 
@@ -215,7 +217,7 @@ describe('anything else is chain_unavailable, without the path, the credentials 
       };
       more();
     };
-    expect((await refusal(20_000, path)).message).toMatch(/more than can be read$/);
+    expect((await refusal(TIMEOUT_MS, path)).message).toMatch(/more than can be read$/);
     await waitUntil(() => sockets.size === 0);
     expect(sent).toBeLessThan(chunksMax);
   });
@@ -242,10 +244,8 @@ describe('the deadline', () => {
   ])('cuts %s off, and closes the connection', async (_, act) => {
     behaviour = act;
     const startedMs = performance.now();
-    expect((await refusal()).message).toMatch(/did not answer in time$/);
-    const tookMs = performance.now() - startedMs;
-    expect(tookMs).toBeGreaterThanOrEqual(TIMEOUT_MS - 5);
-    expect(tookMs).toBeLessThan(TIMEOUT_MS * 4);
+    expect((await refusal(SHORT_MS)).message).toMatch(/did not answer in time$/);
+    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(SHORT_MS - 5);
     await waitUntil(() => sockets.size === 0);
   });
 
@@ -254,7 +254,7 @@ describe('the deadline', () => {
       socket.write('HTTP/1.1 503 No\r\ncontent-length: 1000000\r\n\r\n');
       pour(socket, ' ', 20);
     };
-    expect((await refusal(20_000)).message).toMatch(/status 503$/);
+    expect((await refusal()).message).toMatch(/status 503$/);
     await waitUntil(() => sockets.size === 0);
   });
 });

@@ -7,7 +7,7 @@ const node = nodeClient({
   url,
   dialer: torDialer({ host: '127.0.0.1', port: Number(proxyPort) }),
   purpose: 'test',
-  timeoutMs: 5_000,
+  timeoutMs: 20_000,
 });
 const outcome = await node.post('/x', {}).then(
   (answer) => JSON.stringify(answer),

@@ -24,7 +24,7 @@ const DOOR = `${STACK}_door`;
 const OUTSIDE = ['devchain', 'tor-relay-1', 'tor-relay-2', 'tor-relay-3'];
 const STACK_FILES = ['stack.yaml', 'mongo-stand-in.yaml', 'stack.dev.yaml'];
 const NODE = '/nodejs/bin/node';
-const ATTACH_PATIENCE_MS = 90_000;
+const ATTACH_PATIENCE_MS = 300_000;
 const POLL_MS = 250;
 /** Passes connections on to the name by which a gateway knows the service. */
 const RELAY = `require('net').createServer((caller) => {
@@ -89,7 +89,7 @@ export class SwarmStack {
     }
     const files = STACK_FILES.flatMap((file) => ['--compose-file', join(ROOT, 'deploy/swarm', file)]);
     await engine.docker(['stack', 'deploy', '--resolve-image', 'never', ...files, STACK], { env });
-    await poll(() => isConverged(engine), 120_000);
+    await poll(() => isConverged(engine), 400_000);
     await persist(() => engine.compose(['up', '--detach', '--no-deps', ...OUTSIDE]));
     const door = await startGateway(engine);
     const secret = (name: string) => join(folders.secrets, name);
@@ -114,7 +114,7 @@ export class SwarmStack {
       `label=com.docker.compose.project=${STACK}`,
     ]);
     await quietly(['rm', '--force', `${STACK}_gateway`, ...ours.split('\n').filter((id) => id !== '')]);
-    await poll(async () => (await quietly(['ps', '--quiet', '--filter', `name=${STACK}_`])) === '', 90_000);
+    await poll(async () => (await quietly(['ps', '--quiet', '--filter', `name=${STACK}_`])) === '', 300_000);
     await quietly(['swarm', 'leave', '--force']);
     await quietly(['network', 'rm', DOOR]);
   }

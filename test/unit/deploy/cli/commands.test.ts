@@ -128,7 +128,7 @@ describe.concurrent('npm run pay', () => {
   });
 
   it('calls a payment open, and tells its key, where no sure answer comes', async () => {
-    const args = ['--state', running, '--to', TO, '--amount', '1', '--key', 'k-9', '--timeout', '1'];
+    const args = ['--state', running, '--to', TO, '--amount', '1', '--key', 'k-9', '--timeout', '3'];
     const { code, stderr } = await run('pay', ...args);
     expect(code).toBe(3);
     expect(stderr).toContain('ECONNREFUSED');

@@ -154,7 +154,7 @@ class Race {
 }
 
 /** Some seconds of work, on a machine that may be busy with something else. */
-const THOROUGH = { timeout: 120_000 };
+const THOROUGH = { timeout: 300_000 };
 
 describe('two processes at one payment', THOROUGH, () => {
   const settling: Act = { kind: 'settle' };

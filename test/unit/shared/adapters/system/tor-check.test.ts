@@ -22,7 +22,8 @@ async function listen(talk: (socket: Socket) => void): Promise<number> {
   return address.port;
 }
 
-const greet = (port: number, timeoutMs = 2_000) => socksProbe({ host: '127.0.0.1', port }, timeoutMs).greet();
+const greet = (port: number, timeoutMs = 20_000) =>
+  socksProbe({ host: '127.0.0.1', port }, timeoutMs).greet();
 
 describe('the greeting of a SOCKS proxy', () => {
   it('offers both methods that Tor takes and is content with the answer', async () => {
