@@ -65,8 +65,8 @@ const WALK_BLOCKS_MAX = 4_000;
 /** A walk must end well within one invocation; the next one goes on from the blocks that it has read. */
 const WALK_MS_MAX = 15_000;
 
-/** How long the other nodes are waited for once one has taken the bytes: as long as a new circuit through Tor takes. */
-const BROADCAST_PATIENCE_MS = 5_000;
+/** How long the other nodes are waited for once one has taken the bytes: a first connection through Tor has the time. */
+const BROADCAST_PATIENCE_MS = 8_000;
 
 /** The TRON network behind one or more nodes' HTTP APIs. */
 export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {

@@ -533,7 +533,7 @@ describe('what nodes answer to a broadcast', () => {
         nodes[takes].table['/wallet/broadcasthex'] = { result: true, code: 'SUCCESS', txid: TX_ID };
         const broadcast = network().broadcast(Buffer.of(1), TX_ID);
         await waitUntil(isPatient);
-        await vi.advanceTimersByTimeAsync(4_999);
+        await vi.advanceTimersByTimeAsync(7_999);
         expect(isPatient()).toBe(true);
         await vi.advanceTimersByTimeAsync(1);
         const answers = await broadcast;
