@@ -4,11 +4,16 @@ import { withPartOfCall } from './call-deadline.ts';
 import { isAbsent, readHead } from './node-answers.ts';
 import type { NodeClient } from './node-client.ts';
 
+/** For so many calls a node that has failed is asked after the others: failing may have taken all of its time. */
+const CALLS_ASKED_LAST = 20;
+
 /** Nodes that are only believed once they have shown the pinned genesis block. */
 export class GenuineNodes {
   readonly nodes: readonly NodeClient[];
   readonly #genesisBlockId: string;
   readonly #shown = new Set<NodeClient>();
+  /** Nodes that have failed, with the calls that are left. */
+  readonly #askedLast = new Map<NodeClient, number>();
 
   constructor(nodes: readonly NodeClient[], genesisBlockId: string) {
     this.nodes = nodes;
@@ -26,7 +31,7 @@ export class GenuineNodes {
   /** Asks one node after the other until one answers; what it refuses is an answer. */
   async fromFirst<T>(ask: (node: NodeClient) => Promise<T>): Promise<T> {
     let last: unknown;
-    for (const [index, node] of this.nodes.entries()) {
+    for (const [index, node] of this.#inOrder().entries()) {
       try {
         // Both at once, but the network first: what a node of another network refuses means nothing here.
         const [answer, belongs] = await withPartOfCall(this.nodes.length - index, () =>
@@ -38,9 +43,21 @@ export class GenuineNodes {
       } catch (error) {
         if (!(error instanceof ServiceError) || error.code !== 'chain_unavailable') throw error;
         last = error;
+        this.#askedLast.set(node, CALLS_ASKED_LAST);
       }
     }
     throw last ?? chainAway('no node is configured');
+  }
+
+  /** As they are configured, but for those that have failed. */
+  #inOrder(): NodeClient[] {
+    const isLast = (node: NodeClient) => Number(this.#askedLast.has(node));
+    const order = this.nodes.toSorted((a, b) => isLast(a) - isLast(b));
+    for (const [node, left] of this.#askedLast) {
+      if (left > 1) this.#askedLast.set(node, left - 1);
+      else this.#askedLast.delete(node);
+    }
+    return order;
   }
 }
 

@@ -432,6 +432,40 @@ describe('testimony', () => {
   });
 });
 
+describe('a node that fails', () => {
+  const isAsked = async (both: PaymentNetwork, index: 0 | 1) => {
+    const before = nodes[index].asked.length;
+    await both.readSolidHead();
+    return nodes[index].asked.length > before;
+  };
+
+  it('is asked last for a while: one that is silent would take its part of the time of every call', async () => {
+    const table = { ...nodes[0].table };
+    const both = network();
+    expect(await isAsked(both, 0)).toBe(true);
+    breakNode(nodes[0]);
+    expect(await isAsked(both, 0)).toBe(true);
+    Object.assign(nodes[0].table, table);
+
+    for (let call = 0; call < 20; call += 1) expect(await isAsked(both, 0)).toBe(false);
+
+    expect(await isAsked(both, 0)).toBe(true);
+    expect(await isAsked(both, 1)).toBe(false);
+  });
+
+  it('is asked still where the others fail, too', async () => {
+    const table = { ...nodes[0].table };
+    const both = network();
+    for (const node of nodes) breakNode(node);
+    await expect(both.readSolidHead()).rejects.toEqual(unavailable);
+    Object.assign(nodes[0].table, table);
+    await both.readSolidHead();
+    breakNode(nodes[0]);
+    Object.assign(nodes[1].table, table);
+    expect(await isAsked(both, 1)).toBe(true);
+  });
+});
+
 describe('what nodes answer to a broadcast', () => {
   const code = (name: string) => ({ result: false, code: name, txid: TX_ID, message: 'anything' });
 
