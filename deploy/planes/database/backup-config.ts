@@ -15,7 +15,7 @@ export interface BackupConfig {
   readonly folder: string;
 }
 
-/** Making an index over many payments may take so long. */
+/** For the server to be found, and for each of its answers twice as long. */
 const PATIENCE_MS = 60_000;
 
 /** @throws Error that names every key that is missing or wrong, and repeats no secret. */

@@ -11,7 +11,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -62,6 +62,11 @@ const CHUNK_BYTES = 64 * 1024;
 const LINE_BYTES_MAX = 64 * 1024 * 1024;
 const LINE_BREAK = 10;
 
+/** A file under way has this ending, and a dot before its name. */
+const PARTIAL = '.partial';
+/** One that nothing was added to for so long is not under way any more: who wrote it was killed. */
+const PARTIAL_MS_MAX = 3_600_000;
+
 /**
  * Writes a backup. The file appears under its name only when all of it is on the disk and has been read back.
  * @param documents may throw, and then nothing is left behind
@@ -74,7 +79,8 @@ export async function writeBackup(
   documents: AsyncIterable<BackupDocument>,
 ): Promise<BackupContent & { readonly fileBytes: number }> {
   const folder = dirname(path);
-  const partial = join(folder, `.${basename(path)}.${randomUUID()}.partial`);
+  const partial = join(folder, `.${basename(path)}.${randomUUID()}${PARTIAL}`);
+  await removeLeftovers(folder);
   try {
     await pipeline(
       Readable.from(chunks(linesOf(header, documents)), { objectMode: true, highWaterMark: 2 }),
@@ -89,6 +95,19 @@ export async function writeBackup(
   } catch (error) {
     await rm(partial, { force: true });
     throw error;
+  }
+}
+
+async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith('.') || !name.endsWith(PARTIAL)) continue;
+    const path = join(folder, name);
+    // Another backup may end just now, and its file be gone.
+    const modifiedMs = await stat(path).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => Number.POSITIVE_INFINITY,
+    );
+    if (Date.now() - modifiedMs > PARTIAL_MS_MAX) await rm(path, { force: true });
   }
 }
 

@@ -23,6 +23,7 @@ function log(message: string, fields: object = {}): void {
 }
 
 async function run(config: InitConfig): Promise<void> {
+  // One of its own: making an index over many payments may take longer than any answer that the other programs wait for.
   const client = new MongoClient(`mongodb://${config.host}/`, {
     directConnection: true,
     tls: config.tls,

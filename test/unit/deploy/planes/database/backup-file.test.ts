@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -127,6 +127,28 @@ describe('a backup file', () => {
     );
     await expect(write([{ collection: 'payments', bson }])).rejects.toThrow(BackupUnusable);
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('takes away what an earlier one has left that was killed, and nothing that may still be written', async () => {
+    const nowSeconds = Date.now() / 1_000;
+    for (const [name, ageSeconds] of [
+      ['.backup-1.ejson.gz.a.partial', 3_700],
+      ['.backup-2.ejson.gz.b.partial', 3_500],
+      ['backup-3.ejson.gz', 9_999],
+      ['backup-4.partial', 9_999],
+      ['.notes', 9_999],
+    ] as const) {
+      writeFileSync(join(folder, name), 'half of it');
+      utimesSync(join(folder, name), nowSeconds, nowSeconds - ageSeconds);
+    }
+    await write(SMALL);
+    expect(readdirSync(folder).sort()).toEqual([
+      '.backup-2.ejson.gz.b.partial',
+      '.notes',
+      'backup-3.ejson.gz',
+      'backup-4.partial',
+      'backup.ejson.gz',
+    ]);
   });
 
   it('of many payments takes no more memory than one of a few', async () => {
