@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { FunctionName } from './config.ts';
+import type { RequestTimeouts } from './function-server.ts';
 import type { Metrics } from './metrics.ts';
 import type { FunctionPool } from './pool.ts';
 
@@ -7,14 +8,24 @@ export interface OpsServerOptions {
   readonly pools: ReadonlyMap<FunctionName, FunctionPool>;
   readonly metrics: Metrics;
   readonly isDraining: () => boolean;
+  readonly timeouts?: Partial<RequestTimeouts>;
 }
+
+/** Its requests are a few lines, and the process that answers them is the door. */
+const REQUEST_MS_MAX = 10_000;
+const CHECK_INTERVAL_MS = 1_000;
 
 /**
  * The sidecar's own `/health` and `/metrics`, apart from the functions' of the same names. `/health/live` tells that
  * the process answers, whatever is behind it: for who ends a process that does not.
  */
-export function createOpsServer({ pools, metrics, isDraining }: OpsServerOptions): Server {
-  return createServer(async (request, response) => {
+export function createOpsServer({ pools, metrics, isDraining, timeouts }: OpsServerOptions): Server {
+  const patience = {
+    headersTimeout: timeouts?.headersMs ?? REQUEST_MS_MAX,
+    requestTimeout: timeouts?.requestMs ?? REQUEST_MS_MAX,
+    connectionsCheckingInterval: timeouts?.checkIntervalMs ?? CHECK_INTERVAL_MS,
+  };
+  return createServer(patience, async (request, response) => {
     const path = request.url?.split('?', 1)[0];
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.writeHead(405, { allow: 'GET, HEAD' }).end();

@@ -82,7 +82,12 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps = {}
       ...(deps.timeouts === undefined ? {} : { timeouts: deps.timeouts }),
     });
     let draining = false;
-    const ops = createOpsServer({ pools, metrics, isDraining: () => draining });
+    const ops = createOpsServer({
+      pools,
+      metrics,
+      isDraining: () => draining,
+      ...(deps.timeouts === undefined ? {} : { timeouts: deps.timeouts }),
+    });
     releases.push(() => {
       for (const server of [functions.server, ops]) {
         server.close();
@@ -100,8 +105,8 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps = {}
         config.shutdownTimeoutMs,
         Promise.all(ended).then(() => Promise.all([...pools.values()].map((pool) => pool.drain()))),
       );
-      const quiet = [...pools.values()].every((pool) => pool.isQuiet());
-      if (drained && quiet) runMark.clear();
+      // Whatever clients have not read yet: the pools take no lease from here on.
+      if ([...pools.values()].every((pool) => pool.isQuiet())) runMark.clear();
       releaseAll();
       logger.info({ drained }, 'closed');
       return drained;

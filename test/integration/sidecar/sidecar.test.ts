@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
@@ -7,6 +8,7 @@ import {
   type DrainOrder,
   type DrainReport,
 } from '../../../deploy/sidecar/draining.ts';
+import { setRunMark } from '../../../deploy/sidecar/run-mark.ts';
 import { freePort } from '../../support/ports.ts';
 import { waitUntil } from '../../support/wait-until.ts';
 import { ask, askRaw, closeAll, createFolder, createGate, startFake, startTestSidecar } from './harness.ts';
@@ -653,6 +655,12 @@ describe('the ops port', () => {
     expect((await ask(healthy.opsUrl, '/health', { method: 'POST' })).status).toBe(405);
   });
 
+  it('waits no longer for the head of a request than the door does', async () => {
+    const timeouts = { headersMs: 100, requestMs: 150, checkIntervalMs: 20 };
+    const { opsUrl } = await startTestSidecar({}, {}, { timeouts });
+    expect(await askRaw(opsUrl, 'GET /health HTTP/1.1\r\nHost: x\r\n')).toMatch(/^HTTP\/1\.1 408 /);
+  });
+
   it('counts requests, invokes, refusals and instances', async () => {
     const rie = await startFake(ok);
     const { functionUrl, opsUrl } = await startTestSidecar({ pay: [rie.port] });
@@ -719,12 +727,37 @@ describe('the end', () => {
     expect(await closing).toBe(true);
   });
 
-  it('comes within its bound even when an invoke does not end', async () => {
+  it('comes within its bound even when an invoke does not end, and the next start knows of it', async () => {
     const rie = await startFake(() => new Promise(() => {}));
-    const { functionUrl, close } = await startTestSidecar({ pay: [rie.port] }, { shutdownTimeoutMs: 100 });
+    const stateDir = createFolder();
+    const { functionUrl, close } = await startTestSidecar(
+      { pay: [rie.port] },
+      { shutdownTimeoutMs: 100, stateDir },
+    );
     const hung = ask(functionUrl, '/pay').catch(() => 'cut');
     await waitUntil(() => rie.inFlight === 1);
     expect(await close()).toBe(false);
     expect(await hung).toBe('cut');
+    expect(setRunMark(stateDir).foundUnclean).toBe(true);
+  });
+
+  it('is a clean one where a client alone was slow: no instance has anything left to do', async () => {
+    const rie = await startFake(ok);
+    const stateDir = createFolder();
+    const { functionUrl, opsUrl, close } = await startTestSidecar(
+      { pay: [rie.port] },
+      { shutdownTimeoutMs: 100, stateDir },
+    );
+    const { hostname, port } = new URL(functionUrl);
+    // Its first request is answered; of the second one the body never comes.
+    const slow = 'POST /pay HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n';
+    const client = connect(Number(port), hostname, () =>
+      client.write(`GET /pay HTTP/1.1\r\nHost: x\r\n\r\n${slow}abc`),
+    );
+    client.on('error', () => {});
+    await waitUntil(async () => /pay",status="200"\} 1/.test((await ask(opsUrl, '/metrics')).text));
+    expect(await close()).toBe(false);
+    expect(setRunMark(stateDir).foundUnclean).toBe(false);
+    client.destroy();
   });
 });
