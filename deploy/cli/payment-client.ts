@@ -23,8 +23,8 @@ export type PaymentClientOptions = {
 };
 
 /** Whether no more money can move. `needs_review` is no end, but only an operator moves it on. */
-export function isFinished(payment: PaymentView): boolean {
-  return !isLive(payment.status);
+export function isFinished({ status }: Pick<PaymentView, 'status'>): boolean {
+  return !isLive(status);
 }
 
 /** The service refused, with a problem document (RFC 9457) or something that is none. */

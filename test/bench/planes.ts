@@ -2,11 +2,12 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { authorize, createClient } from '../../deploy/cli/running-stack.ts';
 import { createRecipient } from '../../deploy/local/accounts.ts';
+import { accessOf } from '../../deploy/planes/access.ts';
 import { FUNCTIONS, Planes, type PlanesOptions } from '../../deploy/planes/planes.ts';
 import { rollOut } from '../../deploy/planes/scripts/deploy.ts';
 import { crashService, type Restart, runningServices } from '../../deploy/planes/scripts/test-restart.ts';
 import { readResources } from '../../deploy/planes/scripts/validate-resources.ts';
-import { accessOf } from '../planes/support/running-planes.ts';
+
 import { startStack } from '../support/stack.ts';
 import { type Distribution, distributionOf } from './measure.ts';
 import { judge, ratio, writeReport } from './report.ts';

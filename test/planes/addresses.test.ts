@@ -1,9 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { authorize } from '../../deploy/cli/running-stack.ts';
+import { accessOf } from '../../deploy/planes/access.ts';
 import { type Container, listRunning, sidecarUrls } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { waitUntil } from '../support/wait-until.ts';
-import { accessOf, openPlanes } from './support/running-planes.ts';
+import { openPlanes } from './support/running-planes.ts';
 
 const NETWORK = 'lucid_wallet_plane';
 const PATIENCE_MS = 120_000;

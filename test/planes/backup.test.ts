@@ -5,20 +5,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PaymentClient } from '../../deploy/cli/payment-client.ts';
 import { authorize } from '../../deploy/cli/running-stack.ts';
 import { createRecipient } from '../../deploy/local/accounts.ts';
+import { accessOf } from '../../deploy/planes/access.ts';
 import { backUp, restore } from '../../deploy/planes/backup.ts';
 import { listRunning, sidecarUrls } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { checkHealth, type Finding } from '../../deploy/planes/scripts/health-check.ts';
 import type { PayBody, PaymentView } from '../../functions/pay/schema.ts';
 import { waitUntil } from '../support/wait-until.ts';
-import {
-  accessOf,
-  chainLedger,
-  clientOf,
-  containerOf,
-  OPTIONS,
-  openPlanes,
-} from './support/running-planes.ts';
+import { chainLedger, clientOf, containerOf, OPTIONS, openPlanes } from './support/running-planes.ts';
 
 /** What was signed before a restore can land for this long: nothing is read before. */
 const LIVES = { TRON_EXPIRATION_SECONDS: '30', TRON_EXPIRATION_MARGIN_SECONDS: '5' };

@@ -1,12 +1,13 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { authorize } from '../../deploy/cli/running-stack.ts';
 import { createRecipient } from '../../deploy/local/accounts.ts';
+import { accessOf } from '../../deploy/planes/access.ts';
 import { listContainers, sidecarUrls } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { scale } from '../../deploy/planes/scale.ts';
 import { RolledBack, rollOut } from '../../deploy/planes/scripts/deploy.ts';
 import { crashService, runningServices } from '../../deploy/planes/scripts/test-restart.ts';
-import { accessOf, chainLedger, clientOf, openPlanes } from './support/running-planes.ts';
+import { chainLedger, clientOf, openPlanes } from './support/running-planes.ts';
 
 let planes: Planes;
 

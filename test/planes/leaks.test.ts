@@ -6,12 +6,13 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRecipient } from '../../deploy/local/accounts.ts';
+import { accessOf } from '../../deploy/planes/access.ts';
 import { type Container, listRunning } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { Capture, isDns, isSpoken, type Packet } from '../support/capture.ts';
 import { debianTool } from '../support/debian-tool.ts';
 import { waitUntil } from '../support/wait-until.ts';
-import { accessOf, chainLedger, clientOf, containerOf, openPlanes, post } from './support/running-planes.ts';
+import { chainLedger, clientOf, containerOf, openPlanes, post } from './support/running-planes.ts';
 
 const CHAIN = { name: 'tron-node.test', port: 9090, faultsPort: 9091 } as const;
 /** None of them has any business with the chain but through tor-proxy. */

@@ -4,20 +4,13 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { authorize } from '../../deploy/cli/running-stack.ts';
 import { createRecipient } from '../../deploy/local/accounts.ts';
+import { accessOf } from '../../deploy/planes/access.ts';
 import { sidecarUrls } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { checkHealth, type Finding } from '../../deploy/planes/scripts/health-check.ts';
 import { readResources } from '../../deploy/planes/scripts/validate-resources.ts';
 import { waitUntil } from '../support/wait-until.ts';
-import {
-  accessOf,
-  chainLedger,
-  clientOf,
-  containerOf,
-  openPlanes,
-  post,
-  STATE_DIR,
-} from './support/running-planes.ts';
+import { chainLedger, clientOf, containerOf, openPlanes, post, STATE_DIR } from './support/running-planes.ts';
 
 const HEALTHY_MS_MAX = 240_000;
 

@@ -10,7 +10,8 @@ import { promisify } from 'node:util';
 import type { PaymentClient } from '../../../deploy/cli/payment-client.ts';
 import { authorize, createClient, type StackAccess } from '../../../deploy/cli/running-stack.ts';
 import type { LedgerEntry } from '../../../deploy/devchain/ledger.ts';
-import { type Container, listRunning, sidecarUrls } from '../../../deploy/planes/containers.ts';
+import { accessOf } from '../../../deploy/planes/access.ts';
+import { type Container, listRunning } from '../../../deploy/planes/containers.ts';
 import { Planes, type PlanesOptions } from '../../../deploy/planes/planes.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
@@ -38,20 +39,6 @@ export async function containerOf(planes: Planes, service: string): Promise<Cont
   const [container] = await listRunning(planes, service);
   if (container === undefined) throw new Error(`${service} is not running`);
   return container;
-}
-
-export async function accessOf(planes: Planes): Promise<StackAccess> {
-  const { functionUrl } = await sidecarUrls(planes);
-  const secret = (name: string) => join(planes.folders.secrets, name);
-  return {
-    url: functionUrl,
-    audience: 'tron-payment-service',
-    callerSecretFiles: {
-      gateway: secret('internal_auth_secret'),
-      operator: secret('operator_secret'),
-      approver: secret('approver_secret'),
-    },
-  };
 }
 
 export async function clientOf(planes: Planes): Promise<PaymentClient> {
