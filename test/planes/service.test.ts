@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -60,6 +60,15 @@ describe('health', () => {
     ).toEqual([]);
     expect(uses.length).toBeGreaterThan(8);
     for (const { memory } of uses) expect(memory.used).toBeLessThan(memory.held);
+  });
+
+  it('counts what is in every temporary folder of a container', async () => {
+    const { pid, name } = await containerOf(planes, 'health');
+    const held = `/proc/${pid}/root/app/tmp/held`;
+    writeFileSync(held, Buffer.alloc(20 * 2 ** 20));
+    const use = (await readResources(planes)).find(({ container }) => container === name);
+    rmSync(held);
+    expect(use?.tmpBytes).toBeGreaterThanOrEqual(20 * 2 ** 20);
   });
 });
 

@@ -1,7 +1,7 @@
 /**
  * `node deploy/planes/scripts/validate-resources.ts`: each container's limits, as the kernel holds them, beside those
- * of the compose files, and what it uses of them: memory, processes, its folders of logs and its /tmp. Ends with exit
- * code 1 where a limit differs. Linux; the kernel's own numbers need root.
+ * of the compose files, and what it uses of them: memory, processes, its folders of logs and its temporary ones. Ends
+ * with exit code 1 where a limit differs. Linux; the kernel's own numbers need root.
  */
 import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,6 +27,8 @@ interface ComposeService {
     };
   };
   readonly volumes?: readonly { readonly source?: string; readonly target: string }[];
+  /** `FOLDER:OPTIONS` */
+  readonly tmpfs?: readonly string[];
 }
 
 /** Reads all running containers. */
@@ -37,7 +39,7 @@ export async function readResources(planes: Planes): Promise<readonly ResourceUs
   return running.map((container) => readOne(container, services[container.service] ?? {}));
 }
 
-function readOne(container: Container, { deploy, volumes = [] }: ComposeService): ResourceUse {
+function readOne(container: Container, { deploy, volumes = [], tmpfs = [] }: ComposeService): ResourceUse {
   const limits = deploy?.resources?.limits ?? {};
   const asked = {
     memory: Number(limits.memory ?? 0),
@@ -57,7 +59,9 @@ function readOne(container: Container, { deploy, volumes = [] }: ComposeService)
     cpus: { asked: asked.cpus, held: kernel.cpus, throttled: kernel.cpuThrottled },
     pids: { asked: asked.pids, held: kernel.pids, used: kernel.pidsUsed },
     logBytes: logs === undefined ? 0 : folderBytes(logs),
-    tmpBytes: usedBytes(`/proc/${container.pid}/root/tmp`),
+    tmpBytes: tmpfs
+      .map((mount) => usedBytes(`/proc/${container.pid}/root${mount.split(':', 1)[0]}`))
+      .reduce((sum, bytes) => sum + bytes, 0),
     differences,
   };
 }
