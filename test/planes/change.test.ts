@@ -4,7 +4,7 @@ import { createRecipient } from '../../deploy/local/accounts.ts';
 import { accessOf } from '../../deploy/planes/access.ts';
 import { listContainers, sidecarUrls } from '../../deploy/planes/containers.ts';
 import type { Planes } from '../../deploy/planes/planes.ts';
-import { scale } from '../../deploy/planes/scale.ts';
+import { addInstances, scale } from '../../deploy/planes/scale.ts';
 import { RolledBack, rollOut } from '../../deploy/planes/scripts/deploy.ts';
 import { crashService, runningServices } from '../../deploy/planes/scripts/test-restart.ts';
 import { chainLedger, clientOf, openPlanes } from './support/running-planes.ts';
@@ -89,11 +89,13 @@ describe('a rolling update', () => {
     expect(await versionsOf('pay')).toEqual(before);
   });
 
-  it('brings every function to the new version, and costs none of 2,000 requests', async () => {
+  it('brings every function to the new version, also after one that broke off, and costs none of 2,000 requests', async () => {
     const next = planes.at('next');
     for (const name of ['pay', 'settle', 'health', 'stats']) {
       await planes.engine.docker(['tag', planes.image(name), next.image(name)]);
     }
+    const before = await versionsOf('pay');
+    await addInstances(next, 'pay', before.length + 1);
     const load = await startLoad();
     await rollOut(next, quiet);
     const { asked, failed } = await load.stop(2_000);
@@ -102,6 +104,7 @@ describe('a rolling update', () => {
     for (const name of ['pay', 'settle', 'health', 'stats']) {
       expect(new Set(await versionsOf(name))).toEqual(new Set(['next']));
     }
+    expect(await versionsOf('pay')).toHaveLength(before.length);
   });
 });
 

@@ -3,6 +3,7 @@
  * are drained and removed, and should the new ones not become healthy the old ones stay as they were. Old and new run
  * side by side on one database meanwhile.
  */
+import { listContainers } from '../containers.ts';
 import { FUNCTIONS, type FunctionName, type Planes } from '../planes.ts';
 import { addInstances, removeDrained } from '../scale.ts';
 import { runScript } from './command.ts';
@@ -59,7 +60,7 @@ export async function rollOut(planes: Planes, log: UpdateProgress): Promise<void
   const updated: { readonly name: FunctionName; readonly old: readonly string[] }[] = [];
   try {
     for (const name of FUNCTIONS) {
-      const old = await planes.engine.containers(name);
+      const old = await findOld(planes, name);
       await join(planes, name, old);
       updated.push({ name, old });
       log(`${name}: ${old.length} of ${planes.version} joined`);
@@ -76,10 +77,21 @@ export async function rollOut(planes: Planes, log: UpdateProgress): Promise<void
   }
 }
 
+/**
+ * Who has to go: the instances of other versions; where there are none, all, to be made anew. New ones beside old ones
+ * are of an update that was broken off: they stay, and this one goes on from there.
+ */
+async function findOld(planes: Planes, name: FunctionName): Promise<readonly string[]> {
+  const all = await listContainers(planes, name);
+  const others = all.filter(({ image }) => image !== planes.image(name));
+  return (others.length > 0 ? others : all).map(({ id }) => id);
+}
+
 /** As many new instances as there are old ones, all of them healthy; or none. @throws RolledBack */
 async function join(planes: Planes, name: FunctionName, old: readonly string[]): Promise<void> {
   try {
-    await addInstances(planes, name, 2 * Math.max(1, old.length));
+    const present = (await planes.engine.containers(name)).length;
+    await addInstances(planes, name, Math.max(present, 2 * Math.max(1, old.length)));
   } catch (error) {
     await leave(planes, name, old);
     throw new RolledBack(name, planes.version, error instanceof Error ? error.message : String(error));
