@@ -84,10 +84,10 @@ export function readReason(body: unknown): string | null {
   return (body as ReasonBody).reason;
 }
 
-/** RFC 7240. */
+/** RFC 7240: a preference may have parameters behind it. */
 export function prefersAsync(header: string | string[] | undefined): boolean {
   const preferences = [header ?? []].flat().join(',').split(',');
-  return preferences.some((preference) => preference.trim().toLowerCase() === 'respond-async');
+  return preferences.some((preference) => /^\s*respond-async\s*(?:;|$)/i.test(preference));
 }
 
 export function callerOf(identity: Identity | null): string {

@@ -166,9 +166,11 @@ describe('POST /pay', () => {
   });
 
   it('answers 202 when the caller does not wait', async () => {
-    const answer = await pay({}, { headers: { prefer: 'wait=10, respond-async' } });
-    expect(answer.statusCode).toBe(202);
-    expect(answer.json()).toMatchObject({ status: 'accepted', attempts: [] });
+    for (const [index, prefer] of ['wait=10, respond-async', 'Respond-Async; wait=10'].entries()) {
+      const answer = await pay({}, { key: `k-${index}`, headers: { prefer } });
+      expect(answer.statusCode).toBe(202);
+      expect(answer.json()).toMatchObject({ status: 'accepted', attempts: [] });
+    }
   });
 
   it('answers 202 when the chain is away', async () => {
