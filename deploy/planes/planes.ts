@@ -5,6 +5,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { devAccounts, usdtAddress } from '../devchain/accounts.ts';
 import { DEFAULT_SEED } from '../devchain/dev-chain.ts';
 import { genesisBlock } from '../devchain/genesis.ts';
+import { isPortFree } from '../local/ports.ts';
 import { type Container, listRunning } from './containers.ts';
 import { Engine, hasStartInterval, type RunOptions } from './engine.ts';
 import { ensurePrivateTor } from './private-tor.ts';
@@ -28,6 +29,11 @@ const UP_PATIENCE_SECONDS = 420;
 const PROJECT = 'lucid-payments';
 const DATABASE_VOLUME = 'lucid_mongo_payments_data';
 const DEVELOPMENT_FILE = 'compose.dev.yaml';
+/** As compose.dev.yaml has them: the function URLs, and the sidecar's own health. */
+const PUBLISHED_PORTS = [
+  ['LUCID_PORT', 8090],
+  ['LUCID_OPS_PORT', 8080],
+] as const;
 
 export const FUNCTIONS = ['pay', 'settle', 'health', 'stats'] as const;
 export type FunctionName = (typeof FUNCTIONS)[number];
@@ -160,10 +166,23 @@ export class Planes {
     await this.refuseOtherFolders();
     this.judge();
     if (!this.isProduction) {
+      await this.#judgePorts();
       ensureDevelopmentSecrets(folders.secrets, owner);
       await ensurePrivateTor(this.engine, { folder: folders.tor, image: this.image('tor-relay'), owner });
     }
     makeFolders(folders, owner);
+  }
+
+  /** The door of development is published on loopback, where `npm start` has the same port. @throws NotReady */
+  async #judgePorts(): Promise<void> {
+    if (this.#options.isTest === true || (await listRunning(this, 'beta-sidecar')).length > 0) return;
+    const busy: string[] = [];
+    for (const [setting, standard] of PUBLISHED_PORTS) {
+      const port = Number(this.settings[setting] || standard);
+      if (!(await isPortFree(port)))
+        busy.push(`port ${port} is busy: another program listens on it; choose another with ${setting}=PORT`);
+    }
+    if (busy.length > 0) throw new NotReady(busy);
   }
 
   /** @returns the sidecar. @throws Error with one line where these planes do not run */

@@ -1,6 +1,8 @@
 /** `npm run planes` as a person types it, before a docker command that is none, and writes down what it was asked. */
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -56,7 +58,12 @@ interface Ended {
 }
 
 function planes(...words: readonly string[]): Promise<Ended> {
+  return planesWith({}, ...words);
+}
+
+function planesWith(settings: Readonly<Record<string, string>>, ...words: readonly string[]): Promise<Ended> {
   const env = {
+    ...settings,
     PATH: `${join(folder, 'bin')}:/usr/bin:/bin`,
     FAKE: folder,
     HOME: folder,
@@ -151,6 +158,18 @@ describe('the planes of development', () => {
       /the database of these planes is in \/elsewhere\/mongo_payments, and not in .*state\/data/,
     );
     expect([exitCode, asked]).toEqual([1, []]);
+  });
+
+  it('are not begun where another program has the port of their door', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const { exitCode, text, asked } = await planesWith({ LUCID_PORT: String(port) }, 'up');
+    other.close();
+    expect(text).toContain(
+      `port ${port} is busy: another program listens on it; choose another with LUCID_PORT=PORT`,
+    );
+    expect([exitCode, asked]).toEqual([1, ['ps --all --quiet beta-sidecar']]);
   });
 
   it('tell which of their services there is not', async () => {
