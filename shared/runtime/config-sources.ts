@@ -18,6 +18,12 @@ export interface Sources {
 /** The families that are ours: a name that begins so and is no key is most likely a slip. */
 const OUR_PREFIXES = ['CIRCUIT_BREAKER_', 'TRON_', 'MONGO_', 'TOR_', 'HEALTH_CHECK_', 'PAYMENT_', 'WALLET_'];
 
+/** Who edits a limit or a node there must not believe that it holds, where the environment names another. */
+const TOLD_WHERE_OVERRIDDEN: ReadonlySet<string> = new Set<ConfigFile>([
+  'circuit_breaker.yaml',
+  'tron_config.yaml',
+]);
+
 /** Gathers the texts of all keys. */
 export function readSources(env: Environment, configDir: string, files: FileReader): Sources {
   const problems: ConfigProblem[] = [];
@@ -25,12 +31,21 @@ export function readSources(env: Environment, configDir: string, files: FileRead
   if (pathForm.read(configDir) === undefined) {
     problems.push({ key: 'CONFIG_DIR', problem: 'is malformed', needs: pathForm.needs });
   } else for (const file of CONFIG_FILES) readYamlFile(file, configDir, files, texts, problems);
+  const overridden: string[] = [];
   for (const key of KEY_NAMES) {
     const text = env[key];
     // Compose files pass on what is not set as an empty text.
-    if (text !== undefined && text !== '') texts.set(key, { text, source: 'the environment' });
+    if (text === undefined || text === '') continue;
+    const before = texts.get(key);
+    if (before !== undefined && before.text !== text && TOLD_WHERE_OVERRIDDEN.has(before.source))
+      overridden.push(
+        `${key} is ${text} in the environment, which wins, and ${before.text} in ${before.source}`,
+      );
+    texts.set(key, { text, source: 'the environment' });
   }
-  return { texts, problems, warnings: findSlips(env) };
+  // Development lays its environment over the files of production.
+  const isProduction = (texts.get('LUCID_ENV')?.text ?? 'production') === 'production';
+  return { texts, problems, warnings: [...findSlips(env), ...(isProduction ? overridden : [])] };
 }
 
 function readYamlFile(

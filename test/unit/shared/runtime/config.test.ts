@@ -547,6 +547,32 @@ describe('what is malformed', () => {
   });
 });
 
+describe('a limit or a node that the environment and a file name differently', () => {
+  const files: Files = {
+    ...SECRETS,
+    '/app/configs/circuit_breaker.yaml':
+      'circuit_breaker_daily_limit: 5000\ncircuit_breaker_hourly_limit: 900',
+    '/app/configs/logging.yaml': 'log_level: ERROR',
+  };
+  const env = {
+    CIRCUIT_BREAKER_DAILY_LIMIT: '10000',
+    CIRCUIT_BREAKER_HOURLY_LIMIT: '900',
+    LOG_LEVEL: 'INFO',
+  };
+
+  it('is as the environment has it, and of that there is a warning', () => {
+    const config = read({ ...PRODUCTION, ...env }, files);
+    expect(config.limits.USDT.dailyMicro).toBe(10_000_000_000n);
+    expect(config.warnings).toEqual([
+      'CIRCUIT_BREAKER_DAILY_LIMIT is 10000 in the environment, which wins, and 5000 in circuit_breaker.yaml',
+    ]);
+  });
+
+  it('is none in development, whose environment is laid over the files of production', () => {
+    expect(read({ ...DEVELOPMENT, ...env }, files).warnings).toEqual([]);
+  });
+});
+
 describe('what does not go together', () => {
   it.each<[string, Environment, string]>([
     ['main net outside production', { ...PRODUCTION, LUCID_ENV: 'development' }, 'TRON_NETWORK'],
