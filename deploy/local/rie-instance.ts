@@ -13,9 +13,9 @@ import { describeExit, type PartExit, type RunningPart } from './part.ts';
 
 const RUNTIME_CLIENT = resolve(import.meta.dirname, '../../node_modules/aws-lambda-ric/index.mjs');
 
-const READY_TIMEOUT_MS = 10_000;
+const READY_TIMEOUT_MS = 60_000;
 /** RIE ends its runtime and itself within milliseconds of a SIGTERM. */
-const STOP_TIMEOUT_MS = 2_000;
+const STOP_TIMEOUT_MS = 10_000;
 
 export type RieInstanceOptions = {
   /** Name of the function, as it stands in its environment and in RIE's log lines. */
