@@ -1,5 +1,7 @@
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 // Workers, and what they start, load what they import from compiled code instead of compiling it anew each time.
 process.env.NODE_COMPILE_CACHE ??= resolve(import.meta.dirname, '.cache/compile');
@@ -16,6 +18,21 @@ const THOROUGH = [
   'test/unit/shared/usecases/reconcile.test.ts',
 ];
 
+/** The same order on every machine, whatever took long there before or failed: project by project, large files first. */
+class LargestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sized = files.map((file) => ({ file, bytes: statSync(file.moduleId).size }));
+    return sized
+      .sort(
+        (a, b) =>
+          a.file.project.name.localeCompare(b.file.project.name) ||
+          b.bytes - a.bytes ||
+          a.file.moduleId.localeCompare(b.file.moduleId),
+      )
+      .map(({ file }) => file);
+  }
+}
+
 /**
  * `npm test` runs three projects: `unit` (pure code and fakes), `integration` (one real part on loopback:
  * a database, a chain, the sidecar) and `function` (the bundles under the real RIE, through the sidecar).
@@ -30,6 +47,7 @@ export default defineConfig({
   test: {
     // Two cores: more workers only make the parts that really run wait for each other.
     maxWorkers: 2,
+    sequence: { sequencer: LargestFirst },
     reporters: ['default', './test/support/plain-summary.ts'],
     projects: [
       {
@@ -54,8 +72,6 @@ export default defineConfig({
           include: ['test/function/**/*.test.ts'],
           testTimeout: 300_000,
           hookTimeout: 600_000,
-          // One stack of real processes at a time.
-          fileParallelism: false,
         },
       },
       {
