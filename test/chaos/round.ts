@@ -73,7 +73,7 @@ export interface RoundResult {
 }
 
 /** On another node a payment signed in its last moment waits for its expiration, and for that to be solid. */
-const REST_TIMEOUT_MS = { ours: 180_000, other: 600_000 };
+const REST_TIMEOUT_MS = { ours: 600_000, other: 600_000 };
 const LOOK_EVERY_MS = 25;
 const READS_MAX = 20;
 const PERMITS_MAX = 3;

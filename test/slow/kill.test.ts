@@ -25,6 +25,7 @@ const WORKER = resolve(import.meta.dirname, '../support/mortal-worker.ts');
 const AMOUNT_MICRO = 1_000_000n;
 /** Two cores: more workers only make each other late. */
 const WORKERS_MAX = 4;
+const ATTEMPTS_MAX = 5;
 
 let folder: string;
 let database: Database;
@@ -55,7 +56,7 @@ beforeAll(async () => {
     TRON_WALLET_ADDRESS: wallet.address,
     TRON_CONFIRMATIONS_REQUIRED: '2',
     // Short lives: a claim is left to its taker for the network's timeout and five seconds more.
-    TRON_TIMEOUT_SECONDS: '3',
+    TRON_TIMEOUT_SECONDS: '6',
     PAYMENT_REVISIT_SECONDS: '1',
     TOR_ONLY: 'false',
     TRON_PRIVATE_KEY_FILE: secret('wallet-key', wallet.privateKey),
@@ -172,6 +173,22 @@ class Ledger {
   }
 }
 
+/**
+ * A node that a busy machine lets answer too late ends a life before its usual last calls: then it is tried again.
+ * Whoever made so many calls has died of it, or the test fails.
+ */
+async function untilKilled(
+  killAt: number,
+  live: (attempt: number) => Promise<number | 'killed'>,
+): Promise<void> {
+  for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+    const end = await live(attempt);
+    if (end === 'killed') return;
+    expect(end, `calls of a life that was to end at call ${killAt}`).toBeLessThan(killAt);
+  }
+  throw new Error(`nobody came to call ${killAt}`);
+}
+
 /** Runs the tasks a few at a time. */
 async function each<T>(tasks: readonly T[], run: (task: T) => Promise<void>): Promise<void> {
   const waiting = [...tasks];
@@ -188,15 +205,15 @@ describe('SIGKILL at any port call', () => {
     if (whole === 'killed') throw new Error('it was to live');
     expect(whole).toBeGreaterThan(20);
 
-    await each(steps(whole), async (killAt) => {
-      expect(await ledger.payAndDie(`step-${killAt}`, killAt), `step ${killAt}`).toBe('killed');
-    });
+    await each(steps(whole), (killAt) =>
+      untilKilled(killAt, (attempt) => ledger.payAndDie(`step-${killAt}-${attempt}`, killAt)),
+    );
     await ledger.expectPaidOnce();
 
     // The callers, who got no answer, ask again with their keys.
     await each([...ledger.recipients.keys()], async (key) => void (await ledger.pay(key)));
     await ledger.expectPaidOnce();
-    expect(await ledger.settleToTheEnd()).toHaveLength(whole + 1);
+    expect(await ledger.settleToTheEnd()).toHaveLength(ledger.recipients.size);
   });
 
   it('of a settler that confirms and commits is picked up by the next one', async () => {
@@ -207,12 +224,15 @@ describe('SIGKILL at any port call', () => {
     expect(whole).toBeGreaterThan(20);
     await untouched.expectPaidOnce();
 
-    await each(steps(whole), async (killAt) => {
-      const ledger = new Ledger(`settle-${killAt}`);
-      await ledger.untilConfirmable(await ledger.pay('settled'));
-      expect(await ledger.settleAndDie(killAt), `step ${killAt}`).toBe('killed');
-      await ledger.expectPaidOnce();
-    });
+    await each(steps(whole), (killAt) =>
+      untilKilled(killAt, async (attempt) => {
+        const ledger = new Ledger(`settle-${killAt}-${attempt}`);
+        await ledger.untilConfirmable(await ledger.pay('settled'));
+        const end = await ledger.settleAndDie(killAt);
+        await ledger.expectPaidOnce();
+        return end;
+      }),
+    );
   });
 });
 

@@ -100,8 +100,8 @@ describe('a usable answer', () => {
   it('may be a block of many megabytes, and nothing else that large', async () => {
     const megabytes = http(JSON.stringify({ transactions: 'x'.repeat(8 * 1024 * 1024) }));
     behaviour = (socket) => socket.write(megabytes);
-    expect(await client(10_000).post('/walletsolidity/getblockbynum', {})).toHaveProperty('transactions');
-    expect((await refusal(10_000, '/walletsolidity/getblock')).message).toMatch(/more than can be read$/);
+    expect(await client().post('/walletsolidity/getblockbynum', {})).toHaveProperty('transactions');
+    expect((await refusal(TIMEOUT_MS, '/walletsolidity/getblock')).message).toMatch(/more than can be read$/);
   });
 
   it('may come in many pieces', async () => {
