@@ -22,7 +22,8 @@ let supervisor: Supervisor;
 
 beforeEach((context) => {
   folder = mkdtempSync(join(tmpdir(), 'supervisor-'));
-  stackId = composeStackId('test', context.task.id);
+  // Another run of these tests on this machine has the same tasks.
+  stackId = composeStackId('test', `${process.pid}-${context.task.id}`);
   events = [];
   onEvent = () => {};
   supervisor = new Supervisor({
