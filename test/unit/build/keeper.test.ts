@@ -228,14 +228,17 @@ describe('the end of the service', () => {
 describe('signals', () => {
   it('pass to the service', async () => {
     const process = shell(
-      'for s in TERM INT HUP USR1 USR2; do trap "echo got-$s" $s; done; echo ready; while :; do sleep 300 & wait; done',
+      'for s in TERM INT HUP USR1 USR2; do trap "echo got-$s" $s; done; echo pid $$; while :; do sleep 300 & wait; done',
     );
-    await process.says('ready');
+    await process.says('pid ');
     for (const name of ['HUP', 'USR1', 'USR2', 'INT', 'TERM'] as const) {
       process.child.kill(`SIG${name}`);
       await process.says(`got-${name}`);
     }
     expect(isAlive(process.pid)).toBe(true);
+    // Ended from within, so that keeper takes what sleeps with it.
+    globalThis.process.kill(Number(/pid (\d+)/.exec(process.stdout())?.[1]), 'SIGKILL');
+    expect(await process.ended).toBe(137);
   });
 
   it('find the service with its own handling of broken pipes and file sizes', async () => {
