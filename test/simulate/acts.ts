@@ -26,6 +26,7 @@ export type Act =
   | { readonly kind: 'resolve' }
   | { readonly kind: 'operate'; readonly action: BreakerAction };
 
+const SETTLE: Act = { kind: 'settle' };
 const CALLER = 'gateway';
 const OPERATOR = { by: 'operator', reason: 'as the chain shows' };
 const NO_ANSWER: Answer = { status: 0, code: null, id: null, shown: null };
@@ -34,15 +35,11 @@ const SETTLE_MS_MAX = 60_000;
 /** What a process has to do: most pay or settle, some decide. */
 export function drawScript(random: Random, { orders, focus }: SimulatedWorld, mustPay: boolean): Act[] {
   const role = mustPay ? 0 : random.below(10);
-  if (role < focus.payersOfTen) return several(random, 2, 4, () => drawPayment(random, orders));
+  if (role < focus.payersOfTen) return random.several(2, 4, () => drawPayment(random, orders));
   if (role < focus.payersOfTen + focus.settlersOfTen) {
-    return several(random, 3, 8, () => ({ kind: 'settle' }));
+    return random.several(3, 8, () => SETTLE);
   }
-  return several(random, 2, 4, () => drawDecision(random, orders));
-}
-
-function several(random: Random, min: number, max: number, draw: () => Act): Act[] {
-  return Array.from({ length: random.between(min, max) }, draw);
+  return random.several(2, 4, () => drawDecision(random, orders));
 }
 
 function drawPayment(random: Random, orders: readonly SimulatedOrder[]): Act {

@@ -180,6 +180,9 @@ export const HAPPENINGS = {
 } satisfies Record<string, Happening>;
 
 export type HappeningName = keyof typeof HAPPENINGS;
+const WEIGHTS = Object.entries(HAPPENINGS).map(
+  ([name, { weight }]) => [name as HappeningName, weight] as const,
+);
 
 type Switches<T> = { [K in keyof T]: T[K] extends boolean ? K : never }[keyof T];
 
@@ -224,12 +227,11 @@ export function drawMixture(
     ['calls', 24],
     ['time', frequent.time ?? 8],
   ];
-  for (const name of Object.keys(HAPPENINGS) as HappeningName[]) {
-    const weight = frequent[name];
+  for (const [name, usual] of WEIGHTS) {
     // Drawn in any case, so that what one schedule is about does not change what else is in it.
     const isThere = random.chance(share);
-    if (weight !== undefined) mixture.push([name, weight]);
-    else if (isThere) mixture.push([name, HAPPENINGS[name].weight]);
+    const weight = frequent[name] ?? (isThere ? usual : 0);
+    if (weight > 0) mixture.push([name, weight]);
   }
   return mixture;
 }

@@ -89,8 +89,7 @@ class Play implements Stage {
   constructor(world: SimulatedWorld) {
     this.world = world;
     const { random, focus } = world;
-    const processes = random.between(2, 4);
-    this.instances = Array.from({ length: processes }, (_, index) => {
+    this.instances = random.several(2, 4, (index) => {
       const instance = new Instance(`process-${index + 1}`);
       instance.clockOffsetMs = drawClockOffsetMs(random);
       return instance;
@@ -101,7 +100,7 @@ class Play implements Stage {
       ...this.#beginOfScript(index),
       ...drawScript(random, world, index === 0 && this.#begins === undefined),
     ]);
-    this.#living = processes;
+    this.#living = this.instances.length;
     this.#mixture = drawMixture(world, focus.frequent);
     this.#weight = this.#mixture.reduce((sum, [, weight]) => sum + weight, 0);
   }

@@ -308,7 +308,8 @@ export class SimulatedWorld {
   }
 
   get circuit(): Circuit {
-    return circuitFrom(this.breaker);
+    const { breaker } = this;
+    return breaker.circuit === this.#circuitText ? this.#circuit : circuitFrom(breaker);
   }
 
   /** Payments and batches as a majority holds them. */
@@ -397,9 +398,7 @@ function drawOrders(random: Random, focus: Focus): SimulatedOrder[] {
     cancelAsked: false,
     refusedGenerations: new Set(),
   });
-  const payments = Array.from({ length: random.between(1, focus.ordersMax) }, (_, index) =>
-    order('payment', index + 1),
-  );
+  const payments = random.several(1, focus.ordersMax, (index) => order('payment', index + 1));
   return focus.ordersMax > 1 && random.chance(0.25) ? [...payments, order('batch', 1)] : payments;
 }
 

@@ -48,6 +48,14 @@ export class Random {
     return item;
   }
 
+  /** From `min` to `max` of what is drawn one after the other, each told its place from 0. */
+  several<T>(min: number, max: number, draw: (index: number) => T): T[] {
+    const drawn: T[] = [];
+    const count = this.between(min, max);
+    while (drawn.length < count) drawn.push(draw(drawn.length));
+    return drawn;
+  }
+
   #next(): number {
     const sum = (this.#a + this.#b + this.#counter) | 0;
     this.#counter = (this.#counter + 1) | 0;
