@@ -53,7 +53,10 @@ export class ReplicaSet {
   calls = 0;
   readonly #onCommit: () => void;
 
-  /** @param onCommit called after each change that a majority holds */
+  /**
+   * @param onCommit called after each change that a majority holds. An argument: a function that is assigned to a
+   *   property is kept, with all that it can see, until the next full collection of garbage
+   */
   constructor(nowMs: () => number, onCommit: () => void) {
     this.#nowMs = nowMs;
     this.#onCommit = onCommit;
