@@ -306,8 +306,9 @@ export class FunctionServer {
   /** What node's parser gave up on: there is no request to answer, only a socket. */
   #refuseUnreadable(error: Error & { code?: string }, socket: Socket): void {
     const problem = unreadable(error.code);
+    const requestId = randomUUID();
     this.#options.logger.info(
-      { caller: socket.remoteAddress, code: problem.code, reason: error.message },
+      { requestId, caller: socket.remoteAddress, code: problem.code, reason: error.message },
       'unreadable request',
     );
     this.#options.metrics.countRejection(problem.code);
@@ -316,10 +317,11 @@ export class FunctionServer {
       socket.destroy();
       return;
     }
-    const document = problemDocument(problem);
+    const document = problemDocument(problem, requestId);
     socket.end(
       `HTTP/1.1 ${statusOf(problem.code)} Refused\r\ncontent-type: application/problem+json\r\n` +
-        `content-length: ${Buffer.byteLength(document)}\r\nconnection: close\r\n\r\n${document}`,
+        `x-amzn-requestid: ${requestId}\r\ncontent-length: ${Buffer.byteLength(document)}\r\n` +
+        `connection: close\r\n\r\n${document}`,
     );
   }
 }

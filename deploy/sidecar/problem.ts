@@ -1,26 +1,25 @@
-import { STATUS_CODES } from 'node:http';
-
-/** Every answer that the sidecar gives by itself, with its status. Callers may branch on the code. */
-const STATUS_BY_CODE = {
-  request_invalid: 400,
-  path_invalid: 400,
-  acl_denied: 403,
-  route_not_found: 404,
-  request_timeout: 408,
-  body_too_large: 413,
-  expectation_failed: 417,
-  throttled: 429,
-  headers_too_large: 431,
-  internal: 500,
-  function_error: 502,
-  function_response_invalid: 502,
-  instance_lost: 502,
-  no_instance: 503,
-  draining: 503,
-  function_timeout: 504,
+/** Every answer that the sidecar gives by itself: its status, and the problem in a few words. */
+export const PROBLEMS = {
+  request_invalid: { status: 400, title: 'The request is malformed' },
+  path_invalid: { status: 400, title: 'The path cannot be read' },
+  acl_denied: { status: 403, title: 'The access policy does not allow this' },
+  route_not_found: { status: 404, title: 'There is no such route' },
+  request_timeout: { status: 408, title: 'The request did not arrive in time' },
+  body_too_large: { status: 413, title: 'The body is too large' },
+  expectation_failed: { status: 417, title: 'The expectation is not understood' },
+  throttled: { status: 429, title: 'All instances are busy' },
+  headers_too_large: { status: 431, title: 'The headers are too large' },
+  internal: { status: 500, title: 'The service made a mistake' },
+  function_error: { status: 502, title: 'The function failed' },
+  function_response_invalid: { status: 502, title: 'The function gave no proper response' },
+  instance_lost: { status: 502, title: 'The instance was lost' },
+  no_instance: { status: 503, title: 'No instance answers' },
+  draining: { status: 503, title: 'The service is shutting down' },
+  function_timeout: { status: 504, title: 'The function took too long' },
 } as const;
 
-export type ProblemCode = keyof typeof STATUS_BY_CODE;
+/** Stable; callers may branch on it. */
+export type ProblemCode = keyof typeof PROBLEMS;
 
 /** A refusal or failure, as it goes to the caller. `detail` is safe to show. */
 export interface Problem {
@@ -30,18 +29,16 @@ export interface Problem {
 }
 
 export function statusOf(code: ProblemCode): number {
-  return STATUS_BY_CODE[code];
+  return PROBLEMS[code].status;
 }
 
-/** The RFC 9457 document. */
-export function problemDocument({ code, detail }: Problem, requestId?: string): string {
-  const status = STATUS_BY_CODE[code];
-  return JSON.stringify({
-    type: 'about:blank',
-    title: STATUS_CODES[status],
-    status,
-    detail,
-    code,
-    ...(requestId === undefined ? {} : { requestId }),
-  });
+/**
+ * The RFC 9457 document, in the form of the functions' own (`shared/runtime/problem-details.ts`): a caller need not
+ * know which of the two refused.
+ * @param requestId by which the log line is found
+ */
+export function problemDocument({ code, detail }: Problem, requestId: string): string {
+  const { status, title } = PROBLEMS[code];
+  const type = `urn:tron-payment-service:problem:${code}`;
+  return JSON.stringify({ type, title, status, detail, instance: requestId, code });
 }

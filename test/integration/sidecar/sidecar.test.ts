@@ -49,6 +49,7 @@ describe('the routes', () => {
       const answer = await ask(functionUrl, path, { headers: { host } });
       expect([answer.status, answer.json().code]).toEqual([404, 'route_not_found']);
       expect(answer.headers['content-type']).toBe('application/problem+json');
+      expect(answer.json().instance).toBe(answer.headers['x-amzn-requestid']);
     }
     expect(rie.events).toEqual([]);
   });
@@ -273,6 +274,15 @@ describe('a request', () => {
     const { functionUrl } = await startTestSidecar({ pay: [rie.port] });
     expect(await askRaw(functionUrl, bytes)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
     expect(rie.events).toEqual([]);
+  });
+
+  it('that is unreadable is told with an id, by which its log line is found', async () => {
+    const { functionUrl, logs } = await startTestSidecar({});
+    const [head = '', body = ''] = (await askRaw(functionUrl, 'nonsense\r\n\r\n')).split('\r\n\r\n');
+    const { instance, code } = JSON.parse(body);
+    expect([code, instance]).toEqual(['request_invalid', expect.stringMatching(/^[0-9a-f-]{36}$/)]);
+    expect(head).toContain(`x-amzn-requestid: ${instance}`);
+    expect(logs.find(({ requestId }) => requestId === instance)).toMatchObject({ msg: 'unreadable request' });
   });
 
   it.each([
