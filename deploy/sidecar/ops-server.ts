@@ -14,6 +14,11 @@ export interface OpsServerOptions {
 /** Its requests are a few lines, and the process that answers them is the door. */
 const REQUEST_MS_MAX = 10_000;
 const CHECK_INTERVAL_MS = 1_000;
+/**
+ * Far more than probe and scrape at once, so that the container's probe finds a place; and few enough to take neither
+ * memory nor descriptors from the door. One that sends nothing ends after `REQUEST_MS_MAX`.
+ */
+export const OPS_CONNECTIONS_MAX = 256;
 
 /**
  * The sidecar's own `/health` and `/metrics`, apart from the functions' of the same names. `/health/live` tells that
@@ -25,7 +30,7 @@ export function createOpsServer({ pools, metrics, isDraining, timeouts }: OpsSer
     requestTimeout: timeouts?.requestMs ?? REQUEST_MS_MAX,
     connectionsCheckingInterval: timeouts?.checkIntervalMs ?? CHECK_INTERVAL_MS,
   };
-  return createServer(patience, async (request, response) => {
+  const server = createServer(patience, async (request, response) => {
     const path = request.url?.split('?', 1)[0];
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.writeHead(405, { allow: 'GET, HEAD' }).end();
@@ -46,6 +51,8 @@ export function createOpsServer({ pools, metrics, isDraining, timeouts }: OpsSer
       response.writeHead(404).end();
     }
   });
+  server.maxConnections = OPS_CONNECTIONS_MAX;
+  return server;
 }
 
 interface Health {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -8,9 +9,10 @@ import {
   type DrainOrder,
   type DrainReport,
 } from '../../../deploy/sidecar/draining.ts';
+import { OPS_CONNECTIONS_MAX } from '../../../deploy/sidecar/ops-server.ts';
 import { setRunMark } from '../../../deploy/sidecar/run-mark.ts';
 import { freePort } from '../../support/ports.ts';
-import { waitUntil } from '../../support/wait-until.ts';
+import { untilThere, waitUntil } from '../../support/wait-until.ts';
 import { ask, askRaw, closeAll, createFolder, createGate, startFake, startTestSidecar } from './harness.ts';
 
 afterEach(closeAll);
@@ -669,6 +671,17 @@ describe('the ops port', () => {
     const timeouts = { headersMs: 100, requestMs: 150, checkIntervalMs: 20 };
     const { opsUrl } = await startTestSidecar({}, {}, { timeouts });
     expect(await askRaw(opsUrl, 'GET /health HTTP/1.1\r\nHost: x\r\n')).toMatch(/^HTTP\/1\.1 408 /);
+  });
+
+  it('holds so many connections and no more, and answers again once some have ended', async () => {
+    const { opsUrl } = await startTestSidecar({});
+    const { hostname, port } = new URL(opsUrl);
+    const silent = Array.from({ length: OPS_CONNECTIONS_MAX }, () => connect(Number(port), hostname));
+    await Promise.all(silent.map((socket) => once(socket, 'connect')));
+    // Connections are taken in the order in which they come: this one is behind all of those.
+    await expect(ask(opsUrl, '/health/live')).rejects.toThrow(/ECONNRESET|socket hang up/);
+    for (const socket of silent) socket.destroy();
+    expect((await untilThere(() => ask(opsUrl, '/health/live'))).status).toBe(200);
   });
 
   it('counts requests, invokes, refusals and instances', async () => {
