@@ -24,8 +24,6 @@ import type { PaymentRules } from '../usecases/payment-rules.ts';
 /** What an invocation may still need after the network has taken all of its time. */
 const LEASE_SPARE_MS = 5_000;
 const REBROADCAST_MS_MAX = 15_000;
-/** What a transfer may burn beside its fee limit: bandwidth, and the recipient's activation. */
-const FEE_BESIDE_LIMIT_MICRO = 3_000_000n;
 const HEAD_SKEW_MS_MAX = 5 * 60_000;
 
 /** Stands around a port and shares its type: tracing, counting, or dying at the seventh call in a test. */
@@ -111,7 +109,7 @@ function paymentRules(config: Config): PaymentRules {
     limits: config.limits,
     windows: config.windows,
     feeLimitDailyMicro: config.feeLimitDailyMicro,
-    feeReserveMicro: tron.feeLimitMaxMicro + FEE_BESIDE_LIMIT_MICRO,
+    feeReserveMicro: tron.feeReserveMicro,
     amounts: payments.amounts,
     approveByMs: payments.approveByMs,
     recheckMs: payments.recheckMs,

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { LIMIT_WINDOWS } from '../domain/limits.ts';
+import { formatAmount } from '../domain/money.ts';
 import type { ConfigProblem } from './config-error.ts';
 import type { Values } from './config-keys.ts';
 import { DEVELOPMENT_WALLET_ADDRESSES } from './development-keys.ts';
@@ -15,6 +16,7 @@ export function judgeTogether(values: ReadValues): ConfigProblem[] {
     ...judgeTimes(values),
     ...judgeConnections(values),
     ...judgeAmounts(values),
+    ...judgeFees(values),
     ...(values.LUCID_ENV === 'production' ? judgeProduction(values) : []),
   ];
 }
@@ -25,6 +27,14 @@ export function nodeUrls(values: ReadValues): readonly string[] {
     ...(values.TRON_NODE_URL === undefined ? [] : [values.TRON_NODE_URL]),
     ...(values.TRON_FALLBACK_NODE_URLS ?? []),
   ];
+}
+
+/** What a transfer may burn beside its fee limit, in sun: bandwidth, and the recipient's activation. */
+const FEE_BESIDE_LIMIT_MICRO = 3_000_000n;
+
+/** The most that one payment may burn, in sun: it is reserved where the network could not be asked. */
+export function feeReserveMicro({ TRON_FEE_LIMIT_MAX_TRX }: Pick<Values, 'TRON_FEE_LIMIT_MAX_TRX'>): bigint {
+  return TRON_FEE_LIMIT_MAX_TRX + FEE_BESIDE_LIMIT_MICRO;
 }
 
 function judgeNetwork(values: ReadValues): ConfigProblem[] {
@@ -139,6 +149,23 @@ function judgeAmounts(values: ReadValues): ConfigProblem[] {
       },
     ];
   });
+}
+
+/** A cap of nothing is meant: nothing may be paid. */
+function judgeFees(values: ReadValues): ConfigProblem[] {
+  const { CIRCUIT_BREAKER_DAILY_FEE_LIMIT: dailyMicro, TRON_FEE_LIMIT_MAX_TRX } = values;
+  if (!dailyMicro || TRON_FEE_LIMIT_MAX_TRX === undefined) return [];
+  const reserveMicro = feeReserveMicro({ TRON_FEE_LIMIT_MAX_TRX });
+  if (dailyMicro >= reserveMicro) return [];
+  return [
+    {
+      key: 'CIRCUIT_BREAKER_DAILY_FEE_LIMIT',
+      problem:
+        'is below what one payment reserves at most, TRON_FEE_LIMIT_MAX_TRX and what it burns beside that, so ' +
+        'none would be taken while the network is away, or with Prefer: respond-async',
+      needs: `at least ${formatAmount(reserveMicro)}, or a lower TRON_FEE_LIMIT_MAX_TRX`,
+    },
+  ];
 }
 
 /**

@@ -7,7 +7,7 @@ import type { TronAddress } from '../domain/tron-address.ts';
 import { ConfigError, type ConfigProblem } from './config-error.ts';
 import type { ProxyAddress } from './config-forms.ts';
 import { KEY_NAMES, KEYS, type KeyName, type Values } from './config-keys.ts';
-import { judgeTogether, nodeUrls } from './config-rules.ts';
+import { feeReserveMicro, judgeTogether, nodeUrls } from './config-rules.ts';
 import { type Callers, type EncryptionKeys, SecretReader } from './config-secrets.ts';
 import { type Environment, readSources, type Sources } from './config-sources.ts';
 import type { Secret } from './secret.ts';
@@ -70,6 +70,8 @@ export interface Config {
     readonly expirationMarginMs: number;
     /** The most TRX, in sun, that one payment's `fee_limit` may say. */
     readonly feeLimitMaxMicro: bigint;
+    /** The most that one payment may burn in all, in sun. */
+    readonly feeReserveMicro: bigint;
     /** Health warns below this balance of TRX, in sun. */
     readonly walletMinimumMicro: bigint;
   };
@@ -275,6 +277,7 @@ function assemble(
       expirationMs: values.TRON_EXPIRATION_SECONDS,
       expirationMarginMs: values.TRON_EXPIRATION_MARGIN_SECONDS,
       feeLimitMaxMicro: values.TRON_FEE_LIMIT_MAX_TRX,
+      feeReserveMicro: feeReserveMicro(values),
       walletMinimumMicro: values.WALLET_MINIMUM_TRX,
     },
     tor: { proxy: values.TOR_ONLY ? values.TOR_PROXY : null },

@@ -669,12 +669,37 @@ describe('what does not go together', () => {
       'PAYMENT_PAY_BY_SECONDS',
     ],
     [
+      'fees of a day that are less than what one payment may burn',
+      { ...PRODUCTION, CIRCUIT_BREAKER_DAILY_FEE_LIMIT: '52.999999' },
+      'CIRCUIT_BREAKER_DAILY_FEE_LIMIT',
+    ],
+    [
+      'a fee of one payment that is more than the fees of a day, which nobody has set',
+      { ...PRODUCTION, TRON_FEE_LIMIT_MAX_TRX: '9997.000001' },
+      'CIRCUIT_BREAKER_DAILY_FEE_LIMIT',
+    ],
+    [
       'a check longer than its interval',
       { ...PRODUCTION, HEALTH_CHECK_INTERVAL: '9' },
       'HEALTH_CHECK_TIMEOUT',
     ],
   ])('is refused: %s', (_case, env, key) => {
     expect(keysOf(problemsOf(env))).toEqual([key]);
+  });
+
+  it('names both keys of fees that do not go together, and how much is needed', () => {
+    const env = { ...PRODUCTION, CIRCUIT_BREAKER_DAILY_FEE_LIMIT: '10', TRON_FEE_LIMIT_MAX_TRX: '7.5' };
+    expect(problemsOf(env).message).toMatch(
+      /CIRCUIT_BREAKER_DAILY_FEE_LIMIT is below .* TRON_FEE_LIMIT_MAX_TRX.*at least 10\.5\b/,
+    );
+  });
+
+  it.each([
+    ['as much as one payment may burn', '53', 53_000_000n],
+    ['nothing, which is how nothing may be paid', '0', 0n],
+  ])('lets the fees of a day be %s', (_case, text, feeLimitDailyMicro) => {
+    const config = read({ ...PRODUCTION, CIRCUIT_BREAKER_DAILY_FEE_LIMIT: text });
+    expect(config).toMatchObject({ feeLimitDailyMicro, tron: { feeReserveMicro: 53_000_000n } });
   });
 
   it.each([
