@@ -122,20 +122,32 @@ async function runOnce(
     // Slots free only as far as the last solid head seen, so every run that has work brings a newer one.
     if (!headAsked) await refreshSolidHead(engine);
     headAsked = true;
-    visited += claimed.length;
     const { solidHead } = await ledger.readCircuit();
     const toClose = new Set<string>();
-    for (const batch of due.batches) await attempt(batch.id, () => advanceBatch(engine, batch));
-    await inParallel(due.payments, (payment) =>
-      attempt(payment.id, async () => {
+    const left = new Set(claimed);
+    for (const batch of due.batches) {
+      left.delete(batch.id);
+      await attempt(batch.id, () => advanceBatch(engine, batch));
+    }
+    await inParallel(due.payments, async (payment) => {
+      // Where a node is silent, a page of visits would take minutes.
+      if (clock.nowMs() >= bounds.deadlineMs) return;
+      left.delete(payment.id);
+      await attempt(payment.id, async () => {
         const after = await visit(payment, { nowMs, solidHead });
         if ((END_STATUSES as readonly string[]).includes(after.status) && !isOver(after)) {
           toClose.add(after.id);
         }
-      }),
-    );
+      });
+    });
     errors += (await closeAll(engine, [...toClose], onError)).errors;
-    await ledger.putOff(lease, claimed, nowMs + rules.revisitMs);
+    visited += claimed.length - left.size;
+    await ledger.putOff(
+      lease,
+      claimed.filter((id) => !left.has(id)),
+      nowMs + rules.revisitMs,
+    );
+    if (left.size > 0) await ledger.putOff(lease, [...left], nowMs);
   }
   // While the circuit is not closed, a run with nothing to pay still asks whether the network is back.
   if (!headAsked && !more && breaker.circuit.kind !== 'closed') await refreshSolidHead(engine);
