@@ -67,6 +67,8 @@ const WALK_MS_MAX = 15_000;
 
 /** How long the other nodes are waited for once one has taken the bytes: a first connection through Tor has the time. */
 const BROADCAST_PATIENCE_MS = 8_000;
+/** How long the other nodes are waited for once one has answered: the time of a few rounds through a slow circuit. */
+const ANSWER_PATIENCE_MS = 15_000;
 
 /** The TRON network behind one or more nodes' HTTP APIs. */
 export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
@@ -207,9 +209,20 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     },
   };
 
-  /** Asks every node at once; those that answer null have nothing to say, and those that fail are passed over. */
+  /**
+   * Asks every node at once; those that answer null have nothing to say, and those that fail, or are far slower than
+   * another one, are passed over.
+   */
   async function fromEach<T>(ask: (node: NodeClient) => Promise<T | null>): Promise<T[]> {
-    const asked = await Promise.allSettled(nodes.map(ask));
+    let patience: ReturnType<typeof setTimeout> | undefined;
+    const late = Promise.withResolvers<never>();
+    const answers = nodes.map(async (node) => {
+      const answer = await ask(node);
+      patience ??= setTimeout(() => late.reject(chainAway('answered too late')), ANSWER_PATIENCE_MS);
+      return answer;
+    });
+    const asked = await Promise.allSettled(answers.map((answer) => Promise.race([answer, late.promise])));
+    clearTimeout(patience);
     const answered = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
     if (answered.length > 0) return answered.filter((answer) => answer !== null);
     const failure = asked.find((answer) => answer.status === 'rejected');

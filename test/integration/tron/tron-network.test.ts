@@ -272,6 +272,24 @@ describe('holdings', () => {
   });
 });
 
+describe('a node that is silent', () => {
+  it('is given up where another one has answered long ago', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      breakNode(nodes[0], () => new Promise(() => {}));
+      const asking = network().takeTestimony(TX_ID, null);
+      await waitUntil(() => vi.getTimerCount() === 1);
+      await vi.advanceTimersByTimeAsync(14_999);
+      expect(vi.getTimerCount()).toBe(1);
+      await vi.advanceTimersByTimeAsync(1);
+      expect((await asking).map(({ node }) => node)).toEqual([`127.0.0.1:${nodes[1].port}`]);
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
+
 describe('a call as a whole', () => {
   // Tried again where this machine stood still for the whole of the call.
   it('leaves a node time to answer where the one before it never does', { retry: 5 }, async () => {

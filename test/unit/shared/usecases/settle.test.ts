@@ -231,7 +231,7 @@ describe('settling', () => {
     for (let number = 0; number < 40; number += 1) {
       await payOut(world.engine(), request(1n, `order-${number}`));
     }
-    world.pass(1);
+    world.pass(60);
     const engine = world.engine();
     // Each visit waits ten seconds for a node that is silent; eight wait at once.
     let asked = 0;
