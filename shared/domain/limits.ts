@@ -133,6 +133,15 @@ export function lastToFit<T extends Extract<LimitVerdict, { fits: false }>>(
   );
 }
 
+/** Prices, and what the token takes for being busy, may rise between an estimate and the signature. */
+const HEADROOM_PERCENT = 125n;
+
+/** What the fee of a payment that is signed later is counted at: its most by today's estimate, and some more. */
+export function laterFeeMicro(feeMaxMicro: bigint, reserveMaxMicro: bigint): bigint {
+  const laterMicro = (feeMaxMicro * HEADROOM_PERCENT) / 100n;
+  return laterMicro < reserveMaxMicro ? laterMicro : reserveMaxMicro;
+}
+
 /** Says whether a payment's fee fits under the daily cap of all fees. */
 export function judgeFees(
   fees: FeeBook,

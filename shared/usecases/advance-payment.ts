@@ -1,5 +1,6 @@
 import type { Breaker, Pause, Reservation, SolidHead } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
+import { laterFeeMicro } from '../domain/limits.ts';
 import { type Asset, formatAmount } from '../domain/money.ts';
 import {
   ATTEMPTS_MAX,
@@ -52,7 +53,7 @@ export interface Progress {
 export interface AdvanceOptions {
   /** A breaker document read before the payment was last seen as it is. */
   readonly breaker?: Breaker;
-  /** Stop once the amount is reserved; `settle` signs. */
+  /** Stop once the chain was asked and the amount is reserved; `settle` signs. */
   readonly reserveOnly?: boolean;
   /** Leave the account of a payment that ends to the caller, who closes many at once. */
   readonly leaveOpen?: boolean;
@@ -137,21 +138,21 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
 
   let plan: TransferPlan | null = null;
   let waitsFor: ServiceError | null = null;
-  if (options.reserveOnly !== true) {
-    try {
-      plan = await engine.network.prepareTransfer(
-        transferOf(engine, payment),
-        inFlightBeside(breaker, payment),
-      );
-    } catch (error) {
-      if (!(error instanceof ServiceError)) throw error;
-      // Ended as it was read: should another process have signed it meanwhile, this refusal is not its own.
-      if (isRefusal(error)) return end(engine, payment, options, 'refused', error.message, nowMs, error);
-      waitsFor = error;
-    }
+  try {
+    plan = await engine.network.prepareTransfer(
+      transferOf(engine, payment),
+      inFlightBeside(breaker, payment),
+    );
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    // Ended as it was read: should another process have signed it meanwhile, this refusal is not its own.
+    if (isRefusal(error)) return end(engine, payment, options, 'refused', error.message, nowMs, error);
+    waitsFor = error;
   }
+  const { reserveOnly = false } = options;
   // While nobody has simulated it, the most that may be signed is counted.
-  const feeMicro = plan?.feeMaxMicro ?? rules.feeReserveMicro;
+  let feeMicro = plan?.feeMaxMicro ?? rules.feeReserveMicro;
+  if (reserveOnly) feeMicro = laterFeeMicro(feeMicro, rules.feeReserveMicro);
 
   // A reservation is noted by the very write that stores the signed bytes, where nothing comes between.
   let unnoted: Reservation | null = null;
@@ -166,7 +167,7 @@ async function advanceAccepted(engine: Engine, payment: Payment, options: Advanc
     }
     unnoted = reserving.reservation;
   }
-  if (plan === null) {
+  if (plan === null || reserveOnly) {
     const detail = waitsFor?.message ?? 'the amount is reserved';
     if (unnoted !== null) await noteReservation(engine, payment, unnoted, detail);
     return { payment: await reread(engine, payment), waitsFor };

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Amounts, Breaker } from '../domain/breaker.ts';
 import { ServiceError } from '../domain/errors.ts';
+import { laterFeeMicro } from '../domain/limits.ts';
 import { ASSETS, type Asset } from '../domain/money.ts';
 import { addressFromHex, type TronAddress } from '../domain/tron-address.ts';
 import { transferOf } from './advance-payment.ts';
@@ -13,9 +14,6 @@ export interface BatchQuote {
   /** Why the chain would not let all of them through as things stand. */
   readonly refusal: ServiceError | null;
 }
-
-/** Prices, and what the token takes for being busy, may rise while a batch is worked off. */
-const HEADROOM_PERCENT = 125n;
 
 /**
  * Asks the chain about a batch as a whole, by one transfer an asset: of the whole sum, to somebody who holds nothing
@@ -47,10 +45,9 @@ export async function quoteBatch(
     const assets = ASSETS.filter((asset) => amounts[asset] > 0n);
     for (const asset of assets) {
       const { feeMaxMicro } = await prepare(asset, 0n);
-      const countedMicro = (feeMaxMicro * HEADROOM_PERCENT) / 100n;
+      const countedMicro = laterFeeMicro(feeMaxMicro, rules.feeReserveMicro);
       if (countedMicro > feeMicro) feeMicro = countedMicro;
     }
-    if (feeMicro > rules.feeReserveMicro) feeMicro = rules.feeReserveMicro;
     const [asset] = assets;
     // Now that one fee is known, all of them are asked for.
     if (asset !== undefined && items > 1) await prepare(asset, feeMicro * BigInt(items - 1));

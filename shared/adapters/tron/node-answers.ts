@@ -87,6 +87,14 @@ export function readAccountBalance(answer: JsonObject, address: TronAddress): bi
   return BigInt(integerOr(0, answer.balance, 'balance'));
 }
 
+/** What is at an address: nothing yet, an account that a key holds, or a contract. */
+export type AccountKind = 'none' | 'key' | 'contract';
+
+export function readAccountKind(answer: JsonObject, address: TronAddress): AccountKind {
+  if (readAccountBalance(answer, address) === null) return 'none';
+  return answer.type === 'Contract' ? 'contract' : 'key';
+}
+
 function readLog(value: unknown): EventLog {
   const log = object(value, 'log');
   return {

@@ -9,6 +9,8 @@ export interface ChainPrices {
   readonly activationSun: bigint;
   /** Burned on top where the sender has no staked bandwidth for it. */
   readonly activationBandwidthSun: bigint;
+  /** Whether the network takes no transfer of TRX to a contract. */
+  readonly forbidsTrxToContracts: boolean;
 }
 
 /** What an account may use without burning TRX. */
@@ -43,6 +45,8 @@ export function readPrices(answer: JsonObject): ChainPrices {
     bandwidthSunPerByte: price('getTransactionFee'),
     activationSun: price('getCreateNewAccountFeeInSystemContract'),
     activationBandwidthSun: price('getCreateAccountFee'),
+    // A node that does not know the rule does not keep it.
+    forbidsTrxToContracts: parameters.get('getForbidTransferToContract') === 1,
   };
 }
 

@@ -28,9 +28,11 @@ import {
   readSolidHeader,
 } from './genuine-nodes.ts';
 import {
+  type AccountKind,
   array,
   object,
   readAccountBalance,
+  readAccountKind,
   readTransaction,
   readTransactionInfo,
   text,
@@ -89,26 +91,33 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
 
   async function prepareOn(node: NodeClient, transfer: Transfer, inFlight: InFlight): Promise<TransferPlan> {
     const { sender, recipient } = transfer;
-    const [referenceBlock, chainPrices, resources, balanceSun, feeLimit] = await Promise.all([
+    const [referenceBlock, chainPrices, resources, balanceSun, recipientOrEnergy] = await Promise.all([
       readSolidHead(node),
       readPricesOf(node),
       node.post('/wallet/getaccountresource', { address: sender, visible: true }).then(readResources),
       readTrxBalance(node, sender),
-      transfer.asset === 'USDT' ? simulate(node, transfer, inFlight) : recipientExists(node, recipient),
+      transfer.asset === 'USDT' ? simulate(node, transfer, inFlight) : readKind(node, recipient),
     ]);
     // What others may still take is not there for this one.
     const trxSun = balanceSun - inFlight.trxMicro - inFlight.feeMicro;
-    if (typeof feeLimit === 'boolean') {
-      const cost = trxTransferCost(chainPrices, resources, !feeLimit);
+    if (typeof recipientOrEnergy === 'string') {
+      if (recipientOrEnergy === 'contract' && chainPrices.forbidsTrxToContracts) {
+        throw new ServiceError('recipient_refused', 'The network takes no TRX for a contract.', {
+          field: 'to',
+        });
+      }
+      const activates = recipientOrEnergy === 'none';
+      const cost = trxTransferCost(chainPrices, resources, activates);
       assertFunds('TRX', trxSun, transfer.amountMicro + cost.burnSun);
       return {
         referenceBlock,
         feeLimitMicro: 0n,
         feeMaxMicro: cost.maxSun,
-        estimate: { energy: 0, bandwidth: cost.bandwidth, feeMicro: cost.burnSun, activates: !feeLimit },
+        estimate: { energy: 0, bandwidth: cost.bandwidth, feeMicro: cost.burnSun, activates },
       };
     }
-    const cost = tokenTransferCost(chainPrices, resources, feeLimit);
+    const energy = recipientOrEnergy;
+    const cost = tokenTransferCost(chainPrices, resources, energy);
     if (cost.feeLimitSun > settings.feeLimitMaxMicro) {
       throw new ServiceError(
         'fee_above_cap',
@@ -120,7 +129,7 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
       referenceBlock,
       feeLimitMicro: cost.feeLimitSun,
       feeMaxMicro: cost.maxSun,
-      estimate: { energy: feeLimit, bandwidth: cost.bandwidth, feeMicro: cost.burnSun, activates: false },
+      estimate: { energy, bandwidth: cost.bandwidth, feeMicro: cost.burnSun, activates: false },
     };
   }
 
@@ -387,9 +396,8 @@ export async function readTokenBalance(
   );
 }
 
-async function recipientExists(node: NodeClient, recipient: TronAddress): Promise<boolean> {
-  const account = await node.post('/wallet/getaccount', { address: recipient, visible: true });
-  return readAccountBalance(account, recipient) !== null;
+async function readKind(node: NodeClient, address: TronAddress): Promise<AccountKind> {
+  return readAccountKind(await node.post('/wallet/getaccount', { address, visible: true }), address);
 }
 
 async function settled<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> {

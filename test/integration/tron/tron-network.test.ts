@@ -991,6 +991,24 @@ describe('preparing a TRX transfer', () => {
     await network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT);
   });
 
+  it('refuses a contract where the network forbids that, and only there', async () => {
+    nodes[0].table['/wallet/getaccount'] = { address: trxTransfer.recipient, balance: 1, type: 'Contract' };
+    await network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT);
+    const { chainParameter } = recordedAnswer('fn-getchainparameters') as {
+      chainParameter: { key: string; value?: number }[];
+    };
+    const forbid = { key: 'getForbidTransferToContract', value: 1 };
+    nodes[0].table['/wallet/getchainparameters'] = {
+      chainParameter: [...chainParameter.filter(({ key }) => key !== forbid.key), forbid],
+    };
+    await expect(network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT)).rejects.toMatchObject({
+      code: 'recipient_refused',
+      field: 'to',
+    });
+    nodes[0].table['/wallet/getaccount'] = account(1);
+    await network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT);
+  });
+
   it('does not take an error for an account that exists', async () => {
     nodes[0].table['/wallet/getaccount'] = { error: 'rate limit' };
     await expect(network(1).prepareTransfer(trxTransfer, NOTHING_IN_FLIGHT)).rejects.toEqual(unavailable);

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { openCircuit } from '../../../../shared/domain/circuit.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
+import { NOTHING_IN_FLIGHT } from '../../../../shared/ports/payment-network.ts';
+import { transferOf } from '../../../../shared/usecases/advance-payment.ts';
 import { payBatch } from '../../../../shared/usecases/pay-batch.ts';
 import { type PayOutRequest, payOut } from '../../../../shared/usecases/pay-out.ts';
 import { quote } from '../../../../shared/usecases/quote.ts';
@@ -161,6 +163,31 @@ describe('paying out', () => {
     expect(payment.status).toBe('accepted');
     expect(payment.reservationId).not.toBeNull();
     expect(world.chain.pool).toEqual([]);
+  });
+
+  it('asks the chain even so: the fee counts at its estimate and a quarter, and what is refused is told at once', async () => {
+    const world = new World();
+    const rules = { ...world.engine().rules, feeReserveMicro: 53_000_000n };
+    const engine = { ...world.engine(), rules };
+    const { payment } = await payOut(engine, { ...ORDER, respondAsync: true });
+    const transfer = transferOf(engine, ORDER.order);
+    const { feeMaxMicro } = await engine.network.prepareTransfer(transfer, NOTHING_IN_FLIGHT);
+    expect(payment.feeReservedMicro).toBe((feeMaxMicro * 125n) / 100n);
+    expect(world.ledger.breaker.fees.outstandingMicro).toBe(payment.feeReservedMicro);
+
+    const prepareTransfer = () => Promise.reject(new ServiceError('insufficient_funds', 'too little'));
+    const poor = { ...world.engine(), network: { ...world.engine().network, prepareTransfer } };
+    const asked = { ...order(5n, 'order-2'), respondAsync: true };
+    expect(await refusalOf(payOut(poor, asked))).toMatchObject({ code: 'insufficient_funds' });
+    expect(world.ledger.breaker.books.USDT.outstandingMicro).toBe(25_000_000n);
+  });
+
+  it('counts the most that may be signed while the chain is away', async () => {
+    const world = new World();
+    const away = () => Promise.reject(new ServiceError('chain_unavailable', 'away'));
+    const engine = { ...world.engine(), network: { ...world.engine().network, prepareTransfer: away } };
+    const { payment } = await payOut(engine, { ...ORDER, respondAsync: true });
+    expect(payment).toMatchObject({ status: 'accepted', feeReservedMicro: engine.rules.feeReserveMicro });
   });
 
   it('takes nothing while the circuit is open, and says when to come back', async () => {

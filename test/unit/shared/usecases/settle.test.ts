@@ -226,36 +226,6 @@ describe('settling', () => {
     expect(world.ledger.payments.get(healthy.payment.id)?.status).toBe('confirmed');
   });
 
-  it('takes up no payment after its time, and leaves the rest of a page to the next run, due as before', async () => {
-    const world = new World();
-    for (let number = 0; number < 40; number += 1) {
-      await payOut(world.engine(), request(1n, `order-${number}`));
-    }
-    world.pass(60);
-    const engine = world.engine();
-    // Each visit waits ten seconds for a node that is silent; eight wait at once.
-    let asked = 0;
-    const network: Engine['network'] = {
-      ...engine.network,
-      takeTestimony: (txId, head) => {
-        asked += 1;
-        if (asked % 8 === 0) world.pass(10);
-        return engine.network.takeTestimony(txId, head);
-      },
-    };
-    const bounds = { deadlineMs: engine.clock.nowMs() + 10_000, paymentsMax: 500 };
-    const report = await settle({ ...engine, network }, bounds, () => {});
-    expect(report.more).toBe(true);
-    expect(report.visited).toBe(asked);
-    expect(asked).toBeLessThan(24);
-    const due = [...world.ledger.payments.values()].filter(
-      ({ settleAtMs }) => settleAtMs !== null && settleAtMs <= world.nowMs,
-    );
-    expect(due).toHaveLength(40 - asked);
-    await settleToTheEnd(world);
-    expectTruth(world);
-  });
-
   it('does not let one whose account cannot be closed keep those of others open, nor end the run', async () => {
     const world = new World();
     const poisoned = (await payOut(world.engine(), request(1n, 'order-1'))).payment;

@@ -19,6 +19,7 @@ describe('prices', () => {
       bandwidthSunPerByte: 1_000n,
       activationSun: 1_000_000n,
       activationBandwidthSun: 100_000n,
+      forbidsTrxToContracts: false,
     });
   });
 
