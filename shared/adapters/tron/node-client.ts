@@ -42,11 +42,14 @@ const BLOCK_BYTES_MAX = 16 * 1024 * 1024;
  * once, and together they must not fill the memory.
  */
 const ANSWER_BYTES_MAX = 2 * 1024 * 1024;
+/** Of all answers of one node that are being read: walks ask for dozens of blocks at once. */
+const BYTES_UNDER_WAY_MAX = 64 * 1024 * 1024;
 
 export function nodeClient(settings: NodeClientSettings): NodeClient {
   const base = new URL(settings.url);
   const send = base.protocol === 'https:' ? httpsRequest : httpRequest;
   const prefix = base.pathname.replace(/\/$/, '');
+  let bytesUnderWay = 0;
 
   function unavailable(why: string, cause?: unknown): ServiceError {
     return new ServiceError('chain_unavailable', `TRON node ${base.host}: ${why}`, {
@@ -100,13 +103,20 @@ export function nodeClient(settings: NodeClientSettings): NodeClient {
     const bytesMax = path.endsWith('/getblockbynum') ? BLOCK_BYTES_MAX : ANSWER_BYTES_MAX;
     const chunks: Buffer[] = [];
     let length = 0;
-    for await (const chunk of response) {
-      length += (chunk as Buffer).length;
-      // Leaving the loop destroys the connection.
-      if (length > bytesMax) throw unavailable('answered with more than can be read');
-      chunks.push(chunk as Buffer);
+    try {
+      for await (const chunk of response) {
+        const bytes = (chunk as Buffer).length;
+        length += bytes;
+        bytesUnderWay += bytes;
+        // Leaving the loop destroys the connection.
+        if (length > bytesMax || bytesUnderWay > BYTES_UNDER_WAY_MAX)
+          throw unavailable('answered with more than can be read');
+        chunks.push(chunk as Buffer);
+      }
+      return Buffer.concat(chunks);
+    } finally {
+      bytesUnderWay -= length;
     }
-    return Buffer.concat(chunks);
   }
 
   return {

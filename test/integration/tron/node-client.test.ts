@@ -178,6 +178,33 @@ describe('anything else is chain_unavailable, without the path, the credentials 
     expect(received).toHaveLength(1);
   });
 
+  it('more at once than can be read, of which the rest is read, and the next one whole', async () => {
+    const megabytes = 'x'.repeat(15 * 1024 * 1024);
+    const block = http(JSON.stringify({ transactions: megabytes }));
+    const unfinished: Socket[] = [];
+    behaviour = (socket) => {
+      socket.write(block.slice(0, -1));
+      unfinished.push(socket);
+    };
+    const node = client(60_000);
+    const refused: unknown[] = [];
+    const asking = Array.from({ length: 5 }, () =>
+      node.post('/walletsolidity/getblockbynum', {}).catch((error: unknown) => {
+        refused.push(error);
+      }),
+    );
+    // Five of fifteen megabytes are under way together, one of them too many.
+    await waitUntil(() => refused.length === 1 && unfinished.length === 5, 30_000);
+    for (const socket of unfinished) if (!socket.destroyed) socket.write(block.slice(-1));
+    const answers = await Promise.all(asking);
+    expect(answers.filter((answer) => answer !== undefined)).toHaveLength(4);
+    expect(refused).toEqual([
+      expect.objectContaining({ message: expect.stringMatching(/more than can be read$/) }),
+    ]);
+    behaviour = (socket) => socket.write(block);
+    expect(await node.post('/walletsolidity/getblockbynum', {})).toHaveProperty('transactions');
+  });
+
   it('a redirect, which is not followed', async () => {
     behaviour = (socket) => {
       const { port } = server.address() as AddressInfo;
