@@ -48,6 +48,12 @@ import {
 const PAYMENT_ID = /^pay_[0-9a-f-]{36}$/;
 const BATCH_ID = /^bat_[0-9a-f-]{36}$/;
 
+/**
+ * Lambda takes no answer above 6 MiB, and the body is a JSON string in it, whose quotes take two bytes each. One
+ * payment alone can have more than this, and still fits.
+ */
+const PAGE_BYTES_MAX = 2 * 1024 * 1024;
+
 export interface PayAppParts {
   readonly engine: Engine;
   readonly search: PaymentSearch;
@@ -142,7 +148,7 @@ export function buildApp({ engine, search, authenticator }: PayAppParts): App {
         search,
         readFilter(query, identity),
         query.cursor ?? null,
-        readLimit(query.limit),
+        { countMax: readLimit(query.limit), bytesMax: PAGE_BYTES_MAX, bytesOf: bytesInAnswer },
       );
       return { payments: payments.map(viewPayment), next_cursor: nextCursor };
     },
@@ -275,6 +281,10 @@ export function buildApp({ engine, search, authenticator }: PayAppParts): App {
 function orderedAt(identity: Identity | null): { readonly orderedAtMs?: number } {
   const issuedAtMs = identity?.issuedAtMs ?? null;
   return issuedAtMs === null ? {} : { orderedAtMs: issuedAtMs };
+}
+
+function bytesInAnswer(payment: Payment): number {
+  return Buffer.byteLength(JSON.stringify(viewPayment(payment)));
 }
 
 /** Its bytes have not left for sure. */

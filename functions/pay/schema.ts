@@ -123,7 +123,13 @@ export const ListQuery = Type.Object(
     from: Type.Optional(Type.String({ description: 'Created at or after this instant, ISO 8601.' })),
     to: Type.Optional(Type.String({ description: 'Created before this instant, ISO 8601.' })),
     cursor: Type.Optional(Type.String({ maxLength: 512, description: '`next_cursor` of the last page.' })),
-    limit: Type.Optional(Type.String({ pattern: '^\\d{1,3}$', description: '1 to 200; 50 by itself.' })),
+    limit: Type.Optional(
+      Type.String({
+        pattern: '^\\d{1,3}$',
+        description:
+          'The most on a page, 1 to 200; 50 by itself. Payments with long histories make it end earlier.',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -131,7 +137,9 @@ export type ListQuery = Type.Static<typeof ListQuery>;
 
 export const PaymentList = Type.Object({
   payments: Type.Array(PaymentView),
-  next_cursor: Nullable(Type.String()),
+  next_cursor: Nullable(
+    Type.String({ description: 'Goes on behind this page, full or not; null only at the end.' }),
+  ),
 });
 
 const Reason = Type.String({

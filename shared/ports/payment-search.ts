@@ -4,10 +4,12 @@ import type { Payment, PaymentStatus } from '../domain/payment.ts';
 /** Finds payments, newest first. Batches themselves are not among them; their payments are. */
 export interface PaymentSearch {
   /**
+   * Reads only as far as it is asked to: payments can be long, and who has enough of them leaves.
    * @param after the place where the last page ended; null for the first page
-   * @throws ServiceError `store_unavailable`
+   * @param countMax the most that will be asked for
+   * @throws ServiceError `store_unavailable`, at any step
    */
-  findPage(filter: PaymentFilter, after: PagePlace | null, limit: number): Promise<Payment[]>;
+  find(filter: PaymentFilter, after: PagePlace | null, countMax: number): AsyncIterable<Payment>;
 }
 
 /** All that is given must hold. */

@@ -9,6 +9,16 @@ export interface PaymentPage {
   readonly nextCursor: string | null;
 }
 
+/** What a page may hold. It has one payment at least, however long that one is. */
+export interface PageRoom {
+  /** The most payments. */
+  readonly countMax: number;
+  /** The most bytes. */
+  readonly bytesMax: number;
+  /** How many a payment takes. */
+  readonly bytesOf: (payment: Payment) => number;
+}
+
 /**
  * One page of payments, newest first. The cursor names a place in an order that never changes: payments that are
  * made meanwhile come before the first page, and none is shown twice or left out.
@@ -18,16 +28,20 @@ export async function listPayments(
   search: PaymentSearch,
   filter: PaymentFilter,
   cursor: string | null,
-  limit: number,
+  { countMax, bytesMax, bytesOf }: PageRoom,
 ): Promise<PaymentPage> {
   const after = cursor === null ? null : readCursor(cursor, filter);
-  const found = await search.findPage(filter, after, limit + 1);
-  const payments = found.slice(0, limit);
-  const last = payments.at(-1);
-  return {
-    payments,
-    nextCursor: found.length > limit && last !== undefined ? writeCursor(last, filter) : null,
-  };
+  const payments: Payment[] = [];
+  let bytes = 0;
+  for await (const payment of search.find(filter, after, countMax + 1)) {
+    bytes += bytesOf(payment);
+    const last = payments.at(-1);
+    if (last !== undefined && (payments.length === countMax || bytes > bytesMax)) {
+      return { payments, nextCursor: writeCursor(last, filter) };
+    }
+    payments.push(payment);
+  }
+  return { payments, nextCursor: null };
 }
 
 function writeCursor({ createdAtMs, id }: PagePlace, filter: PaymentFilter): string {

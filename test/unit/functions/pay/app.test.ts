@@ -1,6 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { buildApp } from '../../../../functions/pay/app.ts';
+import { paymentDocument } from '../../../../shared/adapters/mongo/documents.ts';
+import { BATCH_ITEMS_MAX } from '../../../../shared/domain/batch.ts';
 import { ServiceError } from '../../../../shared/domain/errors.ts';
+import { ANSWERS_MAX, ATTEMPTS_MAX, HISTORY_MAX, type Payment } from '../../../../shared/domain/payment.ts';
 import { NOTHING_IN_FLIGHT } from '../../../../shared/ports/payment-network.ts';
 import type { App } from '../../../../shared/runtime/app.ts';
 import { Authenticator } from '../../../../shared/runtime/auth.ts';
@@ -9,7 +13,8 @@ import { mintToken } from '../../../../shared/runtime/token.ts';
 import type { Engine } from '../../../../shared/usecases/engine.ts';
 import { settle } from '../../../../shared/usecases/settle.ts';
 import { memorySearch } from '../../../support/memory-search.ts';
-import { CONTRACT, RECIPIENT, WALLET, World, withUuids } from '../../../support/test-engine.ts';
+import { attempt, payment } from '../../../support/stored-payment.ts';
+import { CONTRACT, RECIPIENT, START_MS, WALLET, World, withUuids } from '../../../support/test-engine.ts';
 
 const SECRETS = {
   gateway: new Secret('gateway-secret-of-thirty-two-bytes-or-more'),
@@ -96,6 +101,28 @@ async function call({
 
 const pay = (fields: Readonly<Record<string, unknown>>, more: Call = {}) =>
   call({ body: JSON.stringify({ ...GOOD, ...fields }), ...more });
+
+/** What Lambda takes as an answer, its envelope included, in which the body is a JSON string. */
+const ANSWER_BYTES_MAX = 6 * 1024 * 1024;
+const answerBytes = ({ headers, body }: { readonly headers: object; readonly body: string }) =>
+  Buffer.byteLength(JSON.stringify({ statusCode: 200, headers, body, isBase64Encoded: false }));
+
+/** Stores a payment with as many attempts, answers and history as are kept, of nodes with the longest names. */
+function storeLongest(attempts = ATTEMPTS_MAX, createdAtMs = START_MS): Payment {
+  const host = `${'a.'.repeat(126)}a:65535`;
+  const node = { atMs: START_MS, node: host, code: `TRON node ${host}: ${'why '.repeat(20)}` };
+  const detail = `${host}: ${node.code}, `.repeat(3);
+  const longest = payment({
+    id: `pay_${randomUUID()}`,
+    createdAtMs,
+    attempts: Array.from({ length: attempts }, (_, index) =>
+      attempt({ number: index + 1, outcome: 'expired', answers: Array(ANSWERS_MAX).fill(node) }),
+    ),
+    history: Array(HISTORY_MAX).fill({ atMs: START_MS, event: 'broadcast', detail }),
+  });
+  world.ledger.store.insert('payments', paymentDocument(longest, false));
+  return longest;
+}
 
 describe('POST /pay', () => {
   it('answers 201 with the payment and where to find it', async () => {
@@ -421,6 +448,25 @@ describe('GET /pay/{id}', () => {
       expect(answer.statusCode).toBe(404);
     },
   );
+
+  it('shows the longest payment that there can be, with much to spare', async () => {
+    const { id } = storeLongest();
+    const answer = await call({ method: 'GET', path: `/pay/${id}`, key: null });
+    expect(answer.json().attempts).toHaveLength(ATTEMPTS_MAX);
+    expect(answerBytes(answer)).toBeLessThan(ANSWER_BYTES_MAX * 0.7);
+  });
+
+  it('shows the largest batch that there can be, with much to spare', async () => {
+    const items = Array.from({ length: BATCH_ITEMS_MAX }, (_, index) => ({
+      ...GOOD,
+      amount: '1.000001',
+      reference: `"${index}`.padEnd(64, '"'),
+    }));
+    const { id } = (await call({ path: '/pay/batch', body: JSON.stringify({ items }) })).json();
+    const answer = await call({ method: 'GET', path: `/pay/${id}`, key: null });
+    expect(answer.json().items).toHaveLength(BATCH_ITEMS_MAX);
+    expect(answerBytes(answer)).toBeLessThan(100_000);
+  });
 });
 
 const act = (path: string, body: object | null, caller: NonNullable<Call['caller']>) =>
@@ -936,6 +982,26 @@ describe('GET /pay', () => {
     expect(await count('?asset=TRX&status=confirmed')).toBe(0);
     expect(await count('?from=2026-01-01T00:00:05Z')).toBe(1);
     expect(await count('?to=2026-01-01T00:00:05Z')).toBe(1);
+  });
+
+  it('ends a page before it is more than Lambda can answer, and goes on behind it', async () => {
+    const ids: string[] = [];
+    for (let index = 0; index < 12; index += 1) {
+      const { id } = storeLongest(index % 3 === 0 ? ATTEMPTS_MAX : ATTEMPTS_MAX / 5, START_MS + index);
+      ids.unshift(id);
+    }
+    const pages: string[][] = [];
+    let cursor = '';
+    do {
+      const answer = await list(`?limit=200${cursor}`);
+      expect(answerBytes(answer)).toBeLessThan(ANSWER_BYTES_MAX * 0.7);
+      const { payments, next_cursor: next } = answer.json();
+      pages.push(payments.map(({ id }: { id: string }) => id));
+      cursor = next === null ? '' : `&cursor=${next}`;
+    } while (cursor !== '');
+    expect(pages.flat()).toEqual(ids);
+    // A payment that alone is more than a page may have is a page by itself, and several that fit stand together.
+    expect(pages.map((page) => page.length)).toEqual([2, 1, 2, 1, 2, 1, 2, 1]);
   });
 
   it.each([
