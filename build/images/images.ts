@@ -99,12 +99,13 @@ export const IMAGES: readonly ImageDefinition[] = [
   ),
   programImage(
     'database-init',
-    'Prepares the payments database, as often as it is run; makes backups, and puts them back',
+    'Prepares the payments database, as often as it is run; makes backups, puts them back, and re-encrypts',
     { name: 'init', entry: 'deploy/planes/database/init.ts' },
     {},
     [
       { name: 'backup', entry: 'deploy/planes/database/backup.ts' },
       { name: 'restore', entry: 'deploy/planes/database/restore.ts' },
+      { name: 'reencrypt', entry: 'deploy/cli/reencrypt.ts' },
     ],
   ),
   programImage('ops-client', 'Calls the functions from the ops plane, for operators, development and tests', {

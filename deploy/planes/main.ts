@@ -25,6 +25,7 @@ const HELP = `npm run planes -- [command] [options]
   restore FILE       put a backup back: the system is paused then, and finds out what was paid since
       --replace      … in the place of what is there, of which a backup is made before
       --in-place T   … nothing is put back: the database was, by other means, and is as it was at T (2026-01-31T04:30:00Z)
+  reencrypt          after the encryption key was changed: seals every stored transaction under the new one
   down               end everything; payments, backups, secrets and logs stay
 
   --production       the operator's own secrets, no development chain; nothing is made up and nothing is paid
@@ -66,6 +67,7 @@ const COMMANDS: ReadonlyMap<string, boolean> = new Map([
   ['scale', true],
   ['backup', false],
   ['restore', true],
+  ['reencrypt', false],
   ['down', false],
 ]);
 
@@ -112,6 +114,9 @@ async function run(): Promise<void> {
       return restore(planes, [...rest, ...wordsOf(values, ['replace', 'in-place'])], (line) =>
         screen.line(line),
       );
+    case 'reencrypt':
+      await planes.requireRunning();
+      return planes.runOnce('reencrypt', [], shown);
     case 'get':
     case 'post':
       return order(planes, [command, ...rest, ...wordsOf(values, ['caller', 'key'])]);
@@ -140,6 +145,7 @@ async function up(planes: Planes, { isProduction }: PlanesOptions): Promise<void
       `health: Docker Engine before 25 (API ${planes.engine.apiVersion}, 1.44 is needed) asks a container that starts as seldom as one that runs; the start takes longer`,
     );
   }
+  for (const name of planes.rotations) screen.line(`${name} is being changed: ${name}_other is read, too`);
   planes.judge();
   const missing = await planes.missingImages();
   if (missing.length > 0) {

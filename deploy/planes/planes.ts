@@ -9,7 +9,12 @@ import { isPortFree } from '../local/ports.ts';
 import { type Container, listRunning } from './containers.ts';
 import { Engine, hasStartInterval, type RunOptions } from './engine.ts';
 import { ensurePrivateTor } from './private-tor.ts';
-import { ensureDevelopmentSecrets, judgeProductionSecrets } from './secrets.ts';
+import {
+  ensureDevelopmentSecrets,
+  findRotations,
+  judgeProductionSecrets,
+  type RotatedSecret,
+} from './secrets.ts';
 import { readSettings, type Settings } from './settings.ts';
 import {
   developmentFolders,
@@ -65,6 +70,8 @@ export class Planes {
   readonly folders: PlanesFolders;
   readonly owner: Owner;
   readonly hasStandIn: boolean;
+  /** The secrets that are being changed: what starts now reads a second one of each, too. */
+  readonly rotations: readonly RotatedSecret[];
   /** What the operator has set. */
   readonly settings: Settings;
   readonly #options: PlanesOptions;
@@ -74,6 +81,7 @@ export class Planes {
     folders: PlanesFolders,
     owner: Owner,
     hasStandIn: boolean,
+    rotations: readonly RotatedSecret[],
     settings: Settings,
     options: PlanesOptions,
   ) {
@@ -81,6 +89,7 @@ export class Planes {
     this.folders = folders;
     this.owner = owner;
     this.hasStandIn = hasStandIn;
+    this.rotations = rotations;
     this.settings = settings;
     this.#options = options;
   }
@@ -103,16 +112,22 @@ export class Planes {
       ...(options.isProduction ? {} : developmentVariables()),
       ...options.settings,
     };
-    const files = filesOf(options, { hasStandIn, hasStartInterval: hasStartInterval(bare.apiVersion) });
-    return new Planes(bare.with(variables, files), folders, owner, hasStandIn, settings, options);
+    const rotations = findRotations(folders.secrets);
+    const files = filesOf(options, {
+      hasStandIn,
+      hasStartInterval: hasStartInterval(bare.apiVersion),
+      rotations,
+    });
+    const engine = bare.with(variables, files);
+    return new Planes(engine, folders, owner, hasStandIn, rotations, settings, options);
   }
 
   /** The same planes, of which what is started from now on is of another version. */
   at(version: string): Planes {
-    const { engine, folders, owner, hasStandIn, settings } = this;
+    const { engine, folders, owner, hasStandIn, rotations, settings } = this;
     const options = { ...this.#options, version };
     const other = engine.with({ LUCID_VERSION: version });
-    return new Planes(other, folders, owner, hasStandIn, settings, options);
+    return new Planes(other, folders, owner, hasStandIn, rotations, settings, options);
   }
 
   get isProduction(): boolean {
@@ -291,11 +306,16 @@ async function refuseOtherKind(engine: Engine, { isProduction }: PlanesOptions):
 /** The Compose files of such planes, each laid over those before it. */
 export function filesOf(
   { isProduction, isTest = false }: Pick<PlanesOptions, 'isProduction' | 'isTest'>,
-  found: { readonly hasStandIn: boolean; readonly hasStartInterval: boolean },
+  found: {
+    readonly hasStandIn: boolean;
+    readonly hasStartInterval: boolean;
+    readonly rotations: readonly RotatedSecret[];
+  },
 ): readonly string[] {
   return [
     'compose.yaml',
     ...(found.hasStartInterval ? ['compose.start-interval.yaml'] : []),
+    ...found.rotations.map((name) => `compose.rotate-${name}.yaml`),
     ...(isProduction ? [] : [DEVELOPMENT_FILE]),
     ...(found.hasStandIn ? ['compose.mongo-stand-in.yaml'] : []),
     ...(isTest ? ['compose.test.yaml'] : []),

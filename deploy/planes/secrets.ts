@@ -1,6 +1,6 @@
 /** The secrets of the planes: which there are, what each must look like, and how development makes them. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   DEVELOPMENT_ENCRYPTION_KEYS,
@@ -30,7 +30,7 @@ const password: SecretForm = {
 };
 
 /** Every secret by its file, as `compose.yaml` names them. */
-export const SECRETS: Readonly<Record<string, SecretForm>> = {
+export const SECRETS: Readonly<Record<string, SecretForm>> & Readonly<Record<RotatedSecret, SecretForm>> = {
   tron_private_key: {
     form: "the wallet's private key, 64 hex characters",
     isGood: (text) => /^(0x)?[0-9a-fA-F]{64}$/.test(text),
@@ -60,6 +60,23 @@ export const SECRETS: Readonly<Record<string, SecretForm>> = {
   'api_keys/monitoring_api_key': token,
 };
 
+/**
+ * Of these there is a second one, `NAME_other`, while it is being changed: `compose.rotate-NAME.yaml` gives it to who reads
+ * the first.
+ */
+export const ROTATED_SECRETS = [
+  'internal_auth_secret',
+  'operator_secret',
+  'approver_secret',
+  'encryption_key',
+] as const;
+export type RotatedSecret = (typeof ROTATED_SECRETS)[number];
+
+/** Those that are being changed. */
+export function findRotations(folder: string): readonly RotatedSecret[] {
+  return ROTATED_SECRETS.filter((name) => existsSync(join(folder, `${name}_other`)));
+}
+
 /** Makes those that are missing; what is there stays, or stored payments would become unreadable. */
 export function ensureDevelopmentSecrets(folder: string, owner: Owner): void {
   for (const [name, { develop }] of Object.entries(SECRETS)) {
@@ -79,7 +96,8 @@ export function ensureDevelopmentSecrets(folder: string, owner: Owner): void {
  */
 export function judgeProductionSecrets(folder: string, owner: Owner): string[] {
   const owners = new Map<string, string>();
-  return Object.entries(SECRETS).flatMap(([name, { form, isGood }]) => {
+  const others = findRotations(folder).map((name) => [`${name}_other`, SECRETS[name]] as const);
+  return [...Object.entries(SECRETS), ...others].flatMap(([name, { form, isGood }]) => {
     const path = join(folder, name);
     let text: string | undefined;
     try {

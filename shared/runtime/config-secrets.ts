@@ -102,7 +102,8 @@ export class SecretReader {
 
   /**
    * The callers of the policy file, or the gateway alone where there is none. In the file the gateway may leave
-   * out `secretFiles`; then its secret is the one of `INTERNAL_AUTH_SECRET_FILE`.
+   * out `secretFiles`; then its secret is the one of `INTERNAL_AUTH_SECRET_FILE`. The second file of a caller may be
+   * missing: it is there only while the secret is being changed, and the policy need not change with it.
    */
   readCallers(policyPath: string | null, gatewaySecretPath: string): Callers {
     const callers: Record<string, Caller> = Object.create(null);
@@ -126,9 +127,9 @@ export class SecretReader {
       const secrets =
         entry.secretFiles === undefined
           ? [gatewaySecret()]
-          : entry.secretFiles.map((path) =>
-              this.readTextSecret(`${at}: ${path}`, path, AUTH_SECRET_BYTES_MIN),
-            );
+          : entry.secretFiles
+              .filter((path, index) => index === 0 || this.#isThere(path))
+              .map((path) => this.readTextSecret(`${at}: ${path}`, path, AUTH_SECRET_BYTES_MIN));
       callers[caller] = { secrets: secrets.filter((secret) => secret !== undefined), scopes };
     }
     this.#refuseSharedSecrets(callers);
@@ -182,6 +183,15 @@ export class SecretReader {
         }
         owners.set(secret.reveal(), caller);
       }
+    }
+  }
+
+  /** Also what cannot be read is there. */
+  #isThere(path: string): boolean {
+    try {
+      return this.#files.read(path) !== null;
+    } catch {
+      return true;
     }
   }
 

@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -7,7 +7,7 @@ import { type Container, listRunning, sidecarUrls } from '../../deploy/planes/co
 import type { Planes } from '../../deploy/planes/planes.ts';
 import { crashService } from '../../deploy/planes/scripts/test-restart.ts';
 import { readKernel } from '../../deploy/planes/scripts/validate-resources.ts';
-import { SECRETS } from '../../deploy/planes/secrets.ts';
+import { ROTATED_SECRETS, SECRETS } from '../../deploy/planes/secrets.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { containerOf, openPlanes, probe } from './support/running-planes.ts';
 
@@ -112,6 +112,37 @@ describe('the secrets', () => {
         const { uid, mode } = statSync(join(root, path));
         expect([name, path, uid, (mode & 0o777).toString(8)]).toEqual([name, path, planes.owner.uid, '400']);
       }
+    }
+  });
+
+  it('that are being changed are given to who reads them, and to nobody else', async () => {
+    const changing = mkdtempSync(join(tmpdir(), 'planes-changing-'));
+    try {
+      const config = async () => {
+        const { engine } = await openPlanes({ stateDir: changing });
+        const profiles = ['--profile', '*'];
+        return JSON.parse(await engine.compose([...profiles, 'config', '--format', 'json'])) as {
+          readonly services: Readonly<
+            Record<string, { readonly secrets?: readonly { readonly source: string }[] }>
+          >;
+        };
+      };
+      const readersOf = async (secret: string) =>
+        Object.entries((await config()).services)
+          .filter(([, { secrets = [] }]) => secrets.some(({ source }) => source === secret))
+          .map(([name]) => name)
+          .sort();
+      mkdirSync(join(changing, 'secrets'));
+      for (const name of ROTATED_SECRETS.map((secret) => `${secret}_other`)) {
+        expect([name, await readersOf(name)]).toEqual([name, []]);
+        writeFileSync(join(changing, 'secrets', name), 'x'.repeat(32), { mode: 0o400 });
+        const third = name === 'encryption_key_other' ? 'reencrypt' : 'stats';
+        expect([name, await readersOf(name)]).toEqual([name, ['pay', 'settle', third].sort()]);
+      }
+      // Each beside those that it has at all times.
+      expect(await readersOf('encryption_key')).toEqual(['pay', 'reencrypt', 'settle']);
+    } finally {
+      rmSync(changing, { recursive: true });
     }
   });
 

@@ -25,7 +25,7 @@ export type UpdateProgress = (line: string) => void;
  * Brings all functions of the planes that run to another version, and lets later commands know of it.
  *
  * @param words the version alone
- * @throws Error with one line where there is no such version; RolledBack
+ * @throws Error with one line where there is no such version; NotReady; RolledBack
  */
 export async function deploy(
   running: Planes,
@@ -34,6 +34,8 @@ export async function deploy(
 ): Promise<void> {
   if (!VERSION.test(version) || others.length > 0) throw new Error('say which version: deploy 0.2.0');
   await running.requireRunning();
+  // A secret that is being changed is seen by the new instances alone, and what is wrong with it before there are any.
+  running.judge();
   const planes = running.at(version);
   const missing = (await planes.missingImages()).filter((name) => FUNCTIONS.some((known) => known === name));
   if (missing.length > 0) {
@@ -41,6 +43,8 @@ export async function deploy(
       `no image ${missing.map((name) => planes.image(name)).join(', ')}: load it, or npm run images -- --version ${version}`,
     );
   }
+  for (const name of planes.rotations)
+    log(`${name} is being changed: the new instances read ${name}_other, too`);
   await rollOut(planes, log);
   log(`all functions are ${version}`);
   if (planes.isProduction) {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const COMMAND = resolve(import.meta.dirname, '../../../deploy/planes/main.ts');
@@ -55,6 +55,8 @@ interface Ended {
   readonly text: string;
   /** What was asked of Compose, without its files. */
   readonly asked: readonly string[];
+  /** The names of the files that it was asked with last. */
+  readonly files: readonly string[];
 }
 
 function planes(...words: readonly string[]): Promise<Ended> {
@@ -73,12 +75,13 @@ function planesWith(settings: Readonly<Record<string, string>>, ...words: readon
   return new Promise((done) => {
     execFile(process.execPath, args, { env }, (error, stdout, stderr) => {
       const calls = join(folder, 'calls');
-      const asked = (existsSync(calls) ? readFileSync(calls, 'utf8') : '')
+      const lines = (existsSync(calls) ? readFileSync(calls, 'utf8') : '')
         .split('\n')
-        .filter((line) => line.startsWith('compose '))
-        .map((line) => line.replace(/^compose( -f \S+)* /, ''));
+        .filter((line) => line.startsWith('compose '));
+      const asked = lines.map((line) => line.replace(/^compose( -f \S+)* /, ''));
+      const files = [...(lines.at(-1) ?? '').matchAll(/ -f (\S+)/g)].map(([, path = '']) => basename(path));
       const exitCode = error === null ? 0 : Number(error.code);
-      done({ exitCode, text: stdout + stderr, asked });
+      done({ exitCode, text: stdout + stderr, asked, files });
     });
   });
 }
@@ -141,7 +144,7 @@ describe('the planes of development', () => {
   });
 
   it('that do not run are not scaled, updated or asked: it is said how they are started', async () => {
-    for (const words of ['scale pay=3', 'deploy 0.1.0', 'get /health']) {
+    for (const words of ['scale pay=3', 'deploy 0.1.0', 'get /health', 'reencrypt']) {
       const { exitCode, text } = await planes(...words.split(' '));
       expect([words, exitCode, text]).toEqual([
         words,
@@ -177,5 +180,37 @@ describe('the planes of development', () => {
     expect(exitCode).toBe(1);
     expect(text).toContain('no such service: nope\n');
     expect(text).toContain('docker-compose logs --follow ended with 1\n');
+  });
+});
+
+describe('a secret that is being changed', () => {
+  const put = (name: string, text: string) => {
+    mkdirSync(join(folder, 'secrets'), { recursive: true });
+    writeFileSync(join(folder, 'secrets', name), text, { mode: 0o400 });
+  };
+
+  it('has a second one given to the services for as long as its file is there', async () => {
+    const plain = ['compose.yaml', 'compose.start-interval.yaml'];
+    expect((await planes('--production', 'status')).files).toEqual(plain);
+    put('operator_secret_other', 'any');
+    expect((await planes('--production', 'status')).files).toEqual([
+      ...plain,
+      'compose.rotate-operator_secret.yaml',
+    ]);
+    put('encryption_key_other', 'any');
+    rmSync(join(folder, 'secrets/operator_secret_other'));
+    expect((await planes('--production', 'status')).files).toEqual([
+      ...plain,
+      'compose.rotate-encryption_key.yaml',
+    ]);
+  });
+
+  it('is told at a start in production, and what is wrong with the second one', async () => {
+    put('operator_secret_other', 'short');
+    const { exitCode, text, asked } = await planes('--production');
+    expect(text).toContain('operator_secret is being changed: operator_secret_other is read, too');
+    expect(text).toMatch(/operator_secret_other is not of its form: at least 32 bytes/);
+    expect(text).not.toContain('short');
+    expect([exitCode, asked]).toEqual([1, []]);
   });
 });

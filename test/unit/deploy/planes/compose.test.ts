@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { SECRETS } from '../../../../deploy/planes/secrets.ts';
+import { ROTATED_SECRETS, SECRETS } from '../../../../deploy/planes/secrets.ts';
 import { KEY_NAMES } from '../../../../shared/runtime/config-keys.ts';
 
 const FOLDER = join(import.meta.dirname, '../../../../deploy/planes');
@@ -59,6 +59,11 @@ const services = Object.entries(compose.services);
 const networksOf = ({ networks }: Service) => (Array.isArray(networks) ? networks : Object.keys(networks));
 const onNetwork = (name: string) =>
   services.filter(([, service]) => networksOf(service).includes(name)).map(([id]) => id);
+
+function readersOf(secret: string): readonly string[] {
+  const reads = ({ secrets = [] }: Service) => secrets.some(({ source }) => source === secret);
+  return services.filter(([, service]) => reads(service)).map(([id]) => id);
+}
 
 describe('the planes of compose.yaml', () => {
   it('are internal, but for the one network of tor-proxy', () => {
@@ -150,7 +155,6 @@ describe.each(services)('%s in compose.yaml', (name, service) => {
     () => {
       const sources = (service.secrets ?? []).map(({ source }) => source);
       expect(sources.includes('tron_private_key')).toBe(name === 'pay' || name === 'settle');
-      expect(sources.includes('encryption_key')).toBe(name === 'pay' || name === 'settle');
     },
   );
 });
@@ -160,6 +164,40 @@ describe('the secrets of compose.yaml', () => {
     const files = Object.values(compose.secrets).map(({ file }) => file.replace('./configs/secrets/', ''));
     expect(files.sort()).toEqual(Object.keys(SECRETS).sort());
   });
+
+  it('give the key of stored transactions to who seals and opens them alone', () => {
+    expect(readersOf('encryption_key')).toEqual(['pay', 'settle', 'reencrypt']);
+  });
+});
+
+describe('a secret that is being changed', () => {
+  it.each(ROTATED_SECRETS)('has a second %s given to who reads the first, and nothing else', (secret) => {
+    const { services: changed, secrets, ...others } = readCompose(`compose.rotate-${secret}.yaml`);
+    const [name, target] = [`${secret}_other`, `/run/secrets/${secret}_other`];
+    const isKey = secret === 'encryption_key';
+    const change = {
+      secrets: [{ source: name, target }],
+      ...(isKey ? { environment: { ENCRYPTION_KEY_OTHER_FILES: target } } : {}),
+    };
+    // A client that signs as a caller has one secret at any time.
+    const readers = readersOf(secret).filter((id) => id !== 'operator');
+    expect(changed).toEqual(Object.fromEntries(readers.map((id) => [id, change])));
+    expect(secrets).toEqual({ [name]: { file: `./configs/secrets/${name}` } });
+    expect(Object.keys(others).filter((key) => !key.startsWith('x-'))).toEqual([]);
+  });
+
+  it('of a caller is named by its policy already', () => {
+    const policy = readFileSync(join(FOLDER, 'configs/tron-payment/auth_policy.yaml'), 'utf8');
+    const { callers } = parse(policy) as {
+      readonly callers: Readonly<Record<string, { readonly secretFiles: readonly string[] }>>;
+    };
+    expect(Object.values(callers).map(({ secretFiles }) => secretFiles)).toEqual(
+      ['internal_auth_secret', 'approver_secret', 'operator_secret'].map((name) => [
+        `/run/secrets/${name}`,
+        `/run/secrets/${name}_other`,
+      ]),
+    );
+  });
 });
 
 describe('the programs of compose.yaml that make backups and put them back', () => {
@@ -167,8 +205,8 @@ describe('the programs of compose.yaml that make backups and put them back', () 
 
   it('run when they are asked to, and not at a start', () => {
     const optional = services.filter(([, { profiles }]) => profiles !== undefined).map(([id]) => id);
-    expect(optional).toEqual([...programs, 'operator']);
-    for (const name of programs) expect(compose.services[name]?.restart).toBe('no');
+    expect(optional).toEqual([...programs, 'reencrypt', 'operator']);
+    for (const name of [...programs, 'reencrypt']) expect(compose.services[name]?.restart).toBe('no');
   });
 
   it('see no secret but their own: a backup that of who reads, a restore that of who may remove', () => {

@@ -75,6 +75,21 @@ describe('secrets of production', () => {
     );
   });
 
+  it('that are there while one is being changed are looked at like the others, and missed by nobody', () => {
+    putGood();
+    put('approver_secret_other', 'too short');
+    put('encryption_key_other', 'ef'.repeat(32), 0o440);
+    expect(judgeProductionSecrets(folder, owner)).toEqual([
+      expect.stringMatching(/approver_secret_other is not of its form: at least 32 bytes/),
+      expect.stringMatching(/chmod 0400 .*encryption_key_other$/),
+    ]);
+    put('approver_secret_other', readFileSync(join(folder, 'operator_secret'), 'utf8'));
+    chmodSync(join(folder, 'encryption_key_other'), 0o400);
+    expect(judgeProductionSecrets(folder, owner)).toEqual([
+      `${join(folder, 'approver_secret_other')} holds the same as operator_secret: each serves one purpose`,
+    ]);
+  });
+
   it('are no folders, which an engine makes where it is told to bind a file that is not there', () => {
     putGood();
     rmSync(join(folder, 'mongo_password'));

@@ -33,7 +33,9 @@ describe('an engine', () => {
 
 describe('the compose files', () => {
   const names = (isProduction: boolean, hasStartInterval: boolean) =>
-    filesOf({ isProduction }, { hasStandIn: false, hasStartInterval }).map((path) => basename(path));
+    filesOf({ isProduction }, { hasStandIn: false, hasStartInterval, rotations: [] }).map((path) =>
+      basename(path),
+    );
 
   it('ask often at the start where the engine can, in production too', () => {
     expect(names(true, true)).toEqual(['compose.yaml', 'compose.start-interval.yaml']);

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { ROTATED_SECRETS } from '../../../../deploy/planes/secrets.ts';
 
 const DEPLOY = resolve(import.meta.dirname, '../../../../deploy');
 
@@ -81,6 +82,21 @@ describe('the stack for a swarm', () => {
     });
     for (const { uid, mode } of secrets) expect({ uid, mode }).toEqual({ uid: '65532', mode: 0o400 });
   });
+
+  it.each(ROTATED_SECRETS)(
+    'gives a second %s to whom the file of that name gives it in Compose, for their user alone',
+    (secret) => {
+      const file = `rotate-${secret}.yaml`;
+      const [here, there] = [read(`swarm/${file}`), read(`planes/compose.${file}`)];
+      expect(Object.keys(here.services)).toEqual(Object.keys(there.services));
+      for (const name of Object.keys(here.services)) {
+        const { secrets = [], environment } = service(here, name);
+        expect(secretsOf(service(here, name))).toEqual(secretsOf(service(there, name)));
+        expect(environment).toEqual(service(there, name).environment);
+        for (const { uid, mode } of secrets) expect({ uid, mode }).toEqual({ uid: '65532', mode: 0o400 });
+      }
+    },
+  );
 
   it('has the networks of the compose file, and no way out but its', () => {
     const seen = ({ networks }: File) =>

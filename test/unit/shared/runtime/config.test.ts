@@ -293,6 +293,13 @@ callers:
     expect(callers.constructor).toBeUndefined();
   });
 
+  it('need not change while a secret is being changed: a second file that is not there is none', () => {
+    const policy = 'callers: {operator: {secretFiles: [/s/one, /s/none], scopes: [operate]}}';
+    expect(read(env, withPolicy(policy)).secrets.callers.operator?.secrets).toHaveLength(1);
+    const wrong = { ...withPolicy(policy), '/s/none': 'short' };
+    expect(problemsOf(env, wrong).message).toMatch(/operator: \/s\/none.* is too short/);
+  });
+
   it.each<[string, string, RegExp]>([
     ['no YAML', 'callers: {', /names no callers/],
     ['no callers', 'callers: {}', /names no callers/],
@@ -313,7 +320,7 @@ callers:
     ],
     [
       'a secret that is not there',
-      'callers: {o: {secretFiles: [/s/none], scopes: [pay]}}',
+      'callers: {o: {secretFiles: [/s/none, /s/one], scopes: [pay]}}',
       /which is not there/,
     ],
     [
