@@ -33,9 +33,9 @@ export async function deploy(
   log: UpdateProgress,
 ): Promise<void> {
   if (!VERSION.test(version) || others.length > 0) throw new Error('say which version: deploy 0.2.0');
-  await running.requireRunning();
-  // A secret that is being changed is seen by the new instances alone, and what is wrong with it before there are any.
+  // What is wrong with a secret that is being changed is seen before there are instances that read it.
   running.judge();
+  await running.requireRunning();
   const planes = running.at(version);
   const missing = (await planes.missingImages()).filter((name) => FUNCTIONS.some((known) => known === name));
   if (missing.length > 0) {

@@ -205,12 +205,14 @@ describe('a secret that is being changed', () => {
     ]);
   });
 
-  it('is told at a start in production, and what is wrong with the second one', async () => {
-    put('operator_secret_other', 'short');
-    const { exitCode, text, asked } = await planes('--production');
-    expect(text).toContain('operator_secret is being changed: operator_secret_other is read, too');
-    expect(text).toMatch(/operator_secret_other is not of its form: at least 32 bytes/);
-    expect(text).not.toContain('short');
-    expect([exitCode, asked]).toEqual([1, []]);
-  });
+  it.each(['up', 'deploy 0.1.0'])(
+    'is not read by "%s" in production where the second one is wrong',
+    async (words) => {
+      put('operator_secret_other', 'short');
+      const { exitCode, text, asked } = await planes('--production', ...words.split(' '));
+      expect(text).toMatch(/operator_secret_other is not of its form: at least 32 bytes/);
+      expect(text).not.toContain('short');
+      expect([exitCode, asked]).toEqual([1, []]);
+    },
+  );
 });
