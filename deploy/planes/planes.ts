@@ -6,9 +6,9 @@ import { devAccounts, usdtAddress } from '../devchain/accounts.ts';
 import { DEFAULT_SEED } from '../devchain/dev-chain.ts';
 import { genesisBlock } from '../devchain/genesis.ts';
 import { isPortFree } from '../local/ports.ts';
-import { type Container, listRunning } from './containers.ts';
+import { type Container, listContainers, listRunning } from './containers.ts';
 import { Engine, hasStartInterval, type RunOptions } from './engine.ts';
-import { ensurePrivateTor } from './private-tor.ts';
+import { ensurePrivateTor, introduceRelays } from './private-tor.ts';
 import {
   ensureDevelopmentSecrets,
   findRotations,
@@ -230,10 +230,22 @@ export class Planes {
   /** Starts everything in the order of its dependencies, and waits until all of it is healthy. */
   async up({ isShown }: { readonly isShown: boolean }): Promise<void> {
     if (!this.isProduction) this.remember();
-    await this.engine.compose(
-      ['up', '--detach', '--wait', '--wait-timeout', String(UP_PATIENCE_SECONDS), '--remove-orphans'],
-      { isShown },
-    );
+    const words = [
+      'up',
+      '--detach',
+      '--wait',
+      '--wait-timeout',
+      String(UP_PATIENCE_SECONDS),
+      '--remove-orphans',
+    ];
+    try {
+      await this.engine.compose(words, { isShown });
+    } catch (error) {
+      const [tor] = await listContainers(this, 'tor-proxy');
+      if (this.isProduction || tor?.health !== 'unhealthy') throw error;
+      await introduceRelays(this.engine);
+      await this.engine.compose(words, { isShown });
+    }
   }
 
   /** Starts the database alone, and makes it ready. */

@@ -101,6 +101,16 @@ export async function ensurePrivateTor(
   renameSync(work, folder);
 }
 
+/**
+ * A relay tells the authorities of itself when it starts, and not again for hours: one that was there well before the
+ * others is known to itself alone, and no circuit has a third relay then. So each starts again while the others are there,
+ * and the client after them.
+ */
+export async function introduceRelays(engine: Engine): Promise<void> {
+  for (const relay of RELAYS) await engine.compose(['restart', `tor-relay-${relay}`]);
+  await engine.compose(['restart', 'tor-proxy']);
+}
+
 /** @returns its line for the configuration of all. */
 async function makeAuthority(
   engine: Engine,
