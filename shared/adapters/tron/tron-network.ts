@@ -176,15 +176,13 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
       const transaction = Buffer.from(bytes).toString('hex');
       // One node has the bytes: that another one is silent must not hold up whoever pays for all of the call's time.
       const cut = new AbortController();
-      let patience: ReturnType<typeof setTimeout> | undefined;
+      const patience = patienceOf(BROADCAST_PATIENCE_MS, () => cut.abort());
       const answers = nodes.map(async (node) => {
         const answer = await broadcastTo(node, transaction, txId, cut.signal);
-        if (answer.kind === 'accepted' || answer.kind === 'duplicate') {
-          patience ??= setTimeout(() => cut.abort(), BROADCAST_PATIENCE_MS);
-        }
+        if (answer.kind === 'accepted' || answer.kind === 'duplicate') patience.begin();
         return answer;
       });
-      return Promise.all(answers).finally(() => clearTimeout(patience));
+      return Promise.all(answers).finally(patience.end);
     },
 
     takeTestimony: (txId, knownHead) => fromEach((node) => testify(node, txId, knownHead)),
@@ -223,15 +221,15 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
    * another one, are passed over.
    */
   async function fromEach<T>(ask: (node: NodeClient) => Promise<T | null>): Promise<T[]> {
-    let patience: ReturnType<typeof setTimeout> | undefined;
     const late = Promise.withResolvers<never>();
+    const patience = patienceOf(ANSWER_PATIENCE_MS, () => late.reject(chainAway('answered too late')));
     const answers = nodes.map(async (node) => {
       const answer = await ask(node);
-      patience ??= setTimeout(() => late.reject(chainAway('answered too late')), ANSWER_PATIENCE_MS);
+      patience.begin();
       return answer;
     });
     const asked = await Promise.allSettled(answers.map((answer) => Promise.race([answer, late.promise])));
-    clearTimeout(patience);
+    patience.end();
     const answered = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
     if (answered.length > 0) return answered.filter((answer) => answer !== null);
     const failure = asked.find((answer) => answer.status === 'rejected');
@@ -325,6 +323,17 @@ export function tronNetwork(settings: TronNetworkSettings): PaymentNetwork {
     }
     return others.length === 0;
   }
+}
+
+/** How long the other nodes are waited for once one has answered well enough; then they are given up. */
+function patienceOf(patienceMs: number, giveUp: () => void) {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return {
+    begin: () => {
+      timer ??= setTimeout(giveUp, patienceMs);
+    },
+    end: () => clearTimeout(timer),
+  };
 }
 
 function isPast(block: SolidBlock | undefined, untilMs: number): block is SolidBlock {
