@@ -9,9 +9,9 @@ export type InvokeOutcome =
   | { readonly kind: 'lost' | 'timed_out'; readonly reason: string };
 
 /**
- * Invokes a function once on a free instance. Another instance is tried only when the first could not be
- * reached at all, or was one of another function, so the function never runs twice for one request. The invoke goes on when the caller leaves;
- * only the waiting before it ends then.
+ * Invokes a function once on a free instance. Another instance is tried only when the first could not be reached
+ * at all, or was one of another function, so the function never runs twice for one request. The invoke goes on when
+ * the caller leaves; only the waiting before it ends then.
  */
 export async function invokeFunction(
   pool: FunctionPool,

@@ -73,20 +73,21 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps = {}
       settleOptions && startSchedule(config.settleIntervalMs, (reason) => runSettle(settleOptions, reason));
     releases.push(() => void schedule?.stop());
 
+    const timeouts = deps.timeouts === undefined ? {} : { timeouts: deps.timeouts };
     const functions = new FunctionServer({
       pools,
       acl,
       logger,
       metrics,
       onAccepted: () => schedule?.kick(),
-      ...(deps.timeouts === undefined ? {} : { timeouts: deps.timeouts }),
+      ...timeouts,
     });
     let draining = false;
     const ops = createOpsServer({
       pools,
       metrics,
       isDraining: () => draining,
-      ...(deps.timeouts === undefined ? {} : { timeouts: deps.timeouts }),
+      ...timeouts,
     });
     releases.push(() => {
       for (const server of [functions.server, ops]) {
